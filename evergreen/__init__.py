@@ -1,0 +1,1 @@
+"""Evergreen: models that stay fresh on data that keeps changing and is mostly unlabelled."""
