@@ -6,8 +6,6 @@ resize and flip; one 3×3 matrix a sample does the whole colour jitter and the c
 """
 
 import math
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -150,7 +148,7 @@ def colour_map(images: Tensor, draws: Tensor, config: AugmentConfig) -> tuple[Te
 
 def hue_rotation(turns: Tensor, dtype: torch.dtype) -> Tensor:
     """Matrices (N, 3, 3) that turn the hue of RGB colours by ``turns`` (N,) of a full circle in YIQ space."""
-    angle = (2 * math.pi * turns).to(dtype)
+    angle = (-2 * math.pi * turns).to(dtype)  # clockwise in (I, Q): from red over yellow to green
     cos, sin = torch.cos(angle), torch.sin(angle)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
@@ -164,4 +162,3 @@ def to_float(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
-Precision = Literal["auto", "fp32", "bf16"]
