@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from evergreen.errors import BadInputError
 
@@ -29,9 +30,16 @@ class Config(pydantic.BaseModel):
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
-            lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+            lines = [f"  {_spell(e)}" for e in error.errors()]
             known = ", ".join(cls.model_fields)
             raise BadInputError(f"{where} does not fit:\n" + "\n".join(lines) + f"\nKnown keys: {known}.") from error
+
+
+def _spell(error: ErrorDetails) -> str:
+    """One complaint as ``key: message (found value)``; a rule over several keys has neither key nor single value."""
+    if not error["loc"]:
+        return error["msg"]
+    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']} (found {error['input']!r})"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -43,7 +51,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise BadInputError(f"{path} is missing. Run the command from a workspace, or name one with --workdir.") from error
+        raise BadInputError(
+            f"{path} is missing. Run the command from a workspace, or name one with --workdir."
+        ) from error
     except yaml.YAMLError as error:
         raise BadInputError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
