@@ -1,0 +1,268 @@
+"""Image models in the registry: a bundle in, a verified bundle out, and nothing pickled on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import BadInputError
+from evergreen.files import read_json, remove, sha256_file, write_atomically
+from evergreen.images.layout import ImageLayout
+from tasks import aliases
+from tasks.identity import code_state, identity_tags
+from tasks.mlflow_store import connect, locked
+from tasks.versions import (
+    CHAMPION,
+    DESCRIPTION,
+    PREVIOUS,
+    RUN_KEY,
+    WEIGHTS,
+    ModelVersionInfo,
+    find_run_key,
+    get_alias,
+    get_version,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from evergreen.images.bundle import Classifier
+    from tasks.settings import Settings
+    from tasks.workspace import Workspace
+
+DECISION = "decision"
+LOADER = "evergreen.images.pyfunc"
+# What the loader imports; the evergreen package itself is installed from its checkout or wheel.
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch", "torchvision")
+
+
+def find_by_run_key(settings: Settings, model_name: str, run_key: str) -> str | None:
+    """The version that was registered for a run key, None if there is none."""
+    found = find_run_key(connect(settings), model_name, run_key)
+    return None if found is None else found.version
+
+
+def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str) -> ModelVersionInfo:
+    """Make a version of the workspace's classifier, with its identity as tags.
+
+    The same run key gives the version that exists, also to several processes at once.
+
+    Args:
+        settings: where the store is.
+        workspace: its ``models/classifier`` is registered under its parameter ``model_name``.
+        run_id: the MLflow run that made it.
+        run_key: identity of everything that went into it.
+
+    Raises:
+        BadInputError: there is no classifier, or its weights do not match its description.
+    """
+    from mlflow.entities import RunTag
+    from mlflow.exceptions import MlflowException
+
+    from evergreen.images import bundle
+
+    client = connect(settings)
+    params = workspace.params["images"]
+    name = params["model_name"]
+    with locked(settings):
+        if (found := find_run_key(client, name, run_key)) is not None:
+            return found
+        folder = ImageLayout(workspace.root).classifier
+        classifier = bundle.load(folder)
+        tags = identity_tags(settings.checkout, workspace.root, params, code_state(settings.checkout))
+        tags |= {
+            RUN_KEY: run_key,
+            WEIGHTS: classifier.weights_sha256,
+            DESCRIPTION: sha256_file(folder / bundle.CONFIG),
+            "precision": classifier.precision,
+            "classes": json.dumps(classifier.classes),
+        }
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        uri = _log_model(client, run_id, folder, classifier, tags)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
+        return get_version(client, name, str(made.version))
+
+
+def load(settings: Settings, info: ModelVersionInfo, device: str = "cpu") -> Classifier:
+    """The classifier of a version, its weights and description checked against the registry's tags.
+
+    Raises:
+        BadInputError: the files are gone or are not those that were registered.
+    """
+    return _load_verified(_bundle_folder(settings, info), info, device)
+
+
+def _load_verified(folder: Path, info: ModelVersionInfo, device: str = "cpu") -> Classifier:
+    from evergreen.images import bundle
+
+    classifier = bundle.load(folder, expected_sha256=info.weights_sha256, device=device)
+    found, expected = sha256_file(folder / bundle.CONFIG), info.tags.get(DESCRIPTION)
+    if found != expected:
+        raise BadInputError(
+            f"{bundle.CONFIG} of {info.name} version {info.version} has SHA-256 {found}, expected {expected}: it was "
+            "changed or damaged. Restore the artifact store, or roll back: evergreen models rollback."
+        )
+    return classifier
+
+
+def _bundle_folder(settings: Settings, info: ModelVersionInfo) -> Path:
+    """A local folder with a version's bundle: the store's own if that is local. Unverified; not to be written to."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    connect(settings)
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=info.source))
+        flavor = Model.load(str(folder)).flavors["python_function"]
+        if flavor["loader_module"] != LOADER:
+            raise BadInputError(
+                f"{info.name} version {info.version} is loaded by {flavor['loader_module']}, no image model."
+            )
+        return folder / flavor["data"]
+    except (MlflowException, OSError, KeyError) as error:
+        raise BadInputError(
+            f"The files of {info.name} version {info.version} cannot be read from {info.source}: {error}. "
+            "Restore the artifact store, or roll back: evergreen models rollback."
+        ) from error
+
+
+def export_champion(settings: Settings, workspace: Workspace) -> str | None:
+    """Put the champion's bundle into ``data/images/champion``, where steps find it.
+
+    Returns:
+        The SHA-256 of its weights. None if there is no champion; the folder is gone then.
+
+    Raises:
+        BadInputError: its weights are not those that were registered.
+    """
+    client = connect(settings)
+    target = ImageLayout(workspace.root).champion
+    champion = get_alias(client, workspace.params["images"]["model_name"], CHAMPION)
+    if champion is None:
+        remove(target)
+        return None
+    source = _bundle_folder(settings, champion)
+    _load_verified(source, champion)
+    write_atomically(target, lambda part: shutil.copytree(source, part))
+    return champion.weights_sha256
+
+
+def promote(settings: Settings, workspace: Workspace, version: str) -> dict[str, Any]:
+    """Act on the workspace's ``metrics/evaluate.json``: make the version champion, or not, and tag it with the reason.
+
+    Returns:
+        promoted, reason, version, champion and previous (versions or None).
+
+    Raises:
+        BadInputError: the evaluation is of other weights than the version's.
+        ChampionMovedError: the champion is not the one that the evaluation compared with.
+    """
+    client = connect(settings)
+    name = workspace.params["images"]["model_name"]
+    info = get_version(client, name, version)
+    evaluation = read_json(ImageLayout(workspace.root).metrics / "evaluate.json")
+    promoted = False
+    if "skipped" in evaluation:
+        reason = evaluation["skipped"]
+    elif CHAMPION in info.aliases:
+        reason = f"version {version} is the champion already"
+    else:
+        _check_same_weights(info, evaluation["challenger"]["weights_sha256"])
+        promoted, reason = evaluation["decision"]["promote"], evaluation["decision"]["reason"]
+        if promoted:
+            compared = (evaluation["champion"] or {}).get("weights_sha256")
+            _move(settings, info, reason, compared)
+        _write_decision(client, info, evaluation["decision"])
+    now = aliases.aliases_of(client, name)
+    return {
+        "promoted": promoted,
+        "reason": reason,
+        "version": version,
+        "champion": now.get(CHAMPION),
+        "previous": now.get(PREVIOUS),
+    }
+
+
+def is_decided(settings: Settings, model_name: str, version: str) -> bool:
+    """Whether the gate's decision on a version was acted on. If not, a run was cut off in between: promote it again."""
+    return DECISION in get_version(connect(settings), model_name, version).tags
+
+
+def _move(settings: Settings, info: ModelVersionInfo, reason: str, compared: str | None) -> None:
+    client = connect(settings)
+
+    def expected(champion: str | None) -> bool:
+        found = None if champion is None else get_version(client, info.name, champion).weights_sha256
+        return found == compared
+
+    aliases.move_champion(settings, info.name, info.version, reason, expected, lambda: load(settings, info))
+
+
+def _write_decision(client: MlflowClient, info: ModelVersionInfo, decision: dict[str, Any]) -> None:
+    client.set_model_version_tag(info.name, info.version, DECISION, json.dumps(decision))
+    if info.run_id:
+        client.set_tag(info.run_id, DECISION, "promoted" if decision["promote"] else "kept the champion")
+        client.set_tag(info.run_id, "decision_reason", decision["reason"][:5000])
+
+
+def _check_same_weights(info: ModelVersionInfo, evaluated: str) -> None:
+    if evaluated != info.weights_sha256:
+        raise BadInputError(
+            f"metrics/evaluate.json judged weights {evaluated}, but version {info.version} of {info.name} has "
+            f"{info.weights_sha256}. Run the pipeline again, so that it judges what it registers."
+        )
+
+
+def _log_model(client: MlflowClient, run_id: str, folder: Path, classifier: Classifier, tags: dict[str, str]) -> str:
+    """Log the bundle as a model of the run and return its URI. Loads without pickle, from any directory."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model
+
+    size = classifier.image_size
+    logged = mlflow.initialize_logged_model(
+        "classifier", source_run_id=run_id, tags=tags, experiment_id=client.get_run(run_id).info.experiment_id
+    )
+    # Model.log, not pyfunc.log_model: only it takes the run's id, and an active run would be closed at the end
+    Model.log(
+        artifact_path=None,
+        name="classifier",
+        flavor=mlflow.pyfunc,
+        run_id=run_id,
+        model_id=logged.model_id,
+        loader_module=LOADER,
+        data_path=str(folder),
+        model_config={"sha256": classifier.weights_sha256},
+        signature=_signature(size),
+        input_example=np.zeros((1, size, size, 3), dtype=np.uint8),
+        pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+        metadata={"classes": classifier.classes, WEIGHTS: classifier.weights_sha256},
+    )
+    return f"models:/{logged.model_id}"
+
+
+def _signature(size: int) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import Array, DataType
+
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
+        outputs=Schema(
+            [
+                ColSpec("string", "prediction"),
+                ColSpec("float", "score"),
+                ColSpec(Array(DataType.double), "probabilities"),
+            ]
+        ),
+    )
