@@ -1,4 +1,7 @@
-"""Child processes that never outlive the run they belong to."""
+"""Child processes that never outlive the run they belong to.
+
+As a command, ``python -P -m tasks.process COMMAND...`` runs a command that would not see to that itself.
+"""
 
 import contextlib
 import ctypes
@@ -8,18 +11,28 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 10.0
 
 
-def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask Linux to send this process a signal when its parent ends, however it ends. Elsewhere it does nothing."""
+def die_with_parent() -> None:
+    """Ask Linux for a SIGTERM when this process's parent ends, however it ends. Elsewhere it does nothing."""
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if os.getppid() == 1:  # it ended before the request was heard
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_session_with_parent() -> None:
+    """For a process that leads its session: kill all of it on SIGTERM and when the parent ends.
+
+    A shell between this process and its grandchildren would pass no signal on.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(0, signal.SIGKILL))
+    die_with_parent()
 
 
 def run_in_own_session(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
@@ -40,14 +53,13 @@ def start_server(command: Sequence[str], folder: Path, environment: Mapping[str,
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
-            list(command),
+            [sys.executable, "-P", "-m", "tasks.process", *command],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  servers start before there are threads
         )
 
 
@@ -60,3 +72,22 @@ def stop_session(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def main(command: Sequence[str]) -> int:
+    """Run a command until it ends or this process is told to end; then the command gets half the time to go politely."""
+    process = subprocess.Popen(list(command))
+
+    def end(number: int, frame: FrameType | None) -> None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS / 2)
+        os.killpg(0, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    die_with_parent()
+    return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -119,5 +119,6 @@ class Settings:
         """Set the environment of this process and make the home. Call it before Prefect or MLflow is imported."""
         for folder in (self.home, self.artifacts, self.prefect_home, self.locks, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
+        self.dvc_state.mkdir(mode=0o700, exist_ok=True)  # DVC opens what is in it to everybody
         os.environ.update(self.environment())
         return self
