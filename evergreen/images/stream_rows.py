@@ -1,0 +1,101 @@
+"""The arrivals as data frames that can be checked: one row a folder, and one row an image with its statistics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evergreen.errors import BadInputError
+from evergreen.images.arrays import INDEX_FILE, open_folder, open_images, pixel_sha256, read_index
+from evergreen.images.expectations import FOLDER_COLUMNS, INDEX_COLUMNS
+from evergreen.images.statistics import CHANNELS, FEATURES, chunks, describe
+from evergreen.progress import Progress
+
+HASHED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class StreamRows:
+    """Every image of the stream, in order of its folder and row.
+
+    Attributes:
+        index: the columns :data:`evergreen.images.expectations.INDEX_COLUMNS`.
+        statistics: the columns :data:`evergreen.images.statistics.FEATURES`, and ``spread``, the largest standard
+            deviation of a channel.
+    """
+
+    index: pd.DataFrame
+    statistics: pd.DataFrame
+
+
+def folder_rows(folders: Sequence[Path]) -> pd.DataFrame:
+    """One row an array folder, with what can be said of it without reading its pixels.
+
+    ``problem`` is null where both files can be opened; ``surplus`` is the number of images minus that of index rows.
+    """
+    return pd.DataFrame([_folder_row(folder) for folder in folders], columns=list(FOLDER_COLUMNS)).astype(
+        {"problem": object, "columns": object, "dtype": object}
+    )
+
+
+def _folder_row(folder: Path) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(FOLDER_COLUMNS)
+    row["folder"] = folder.name
+    try:
+        index = pq.ParquetFile(folder / INDEX_FILE)
+        row["columns"] = ", ".join(f"{field.name} {field.type}" for field in index.schema_arrow)
+        images = open_images(folder)
+    except FileNotFoundError:
+        row["problem"] = f"{INDEX_FILE} is missing"
+    except (pa.ArrowInvalid, OSError, BadInputError) as error:
+        row["problem"] = str(error)
+    else:
+        row["surplus"] = len(images) - index.metadata.num_rows
+        row["dtype"] = str(images.dtype)
+        row["height"], row["width"], row["channels"] = images.shape[1:]
+    return row
+
+
+def stream_rows(days: Sequence[Path], tests: Sequence[Path], progress: Progress) -> StreamRows:
+    """Read every image once, a piece at a time: its hash and its statistics.
+
+    Args:
+        days: array folders of the stream, in order of arrival.
+        tests: array folders of the test set.
+        progress: told of every image of the stream.
+    """
+    parts, statistics, hashes = [], [], []
+    for day in days:
+        images, index = open_folder(day)
+        for start, block in chunks(images, HASHED_AT_ONCE):
+            hashes += [pixel_sha256(image) for image in block]
+            statistics.append(describe(block))
+            rows = np.arange(start, start + len(block))
+            parts.append(index.iloc[rows].assign(day=day.name, row=rows))
+            progress.advance(len(block))
+    frame = pd.concat(parts, ignore_index=True)
+    numbers = pd.concat(statistics, ignore_index=True) if statistics else pd.DataFrame(columns=list(FEATURES))
+    numbers["spread"] = numbers[[f"std_{channel}" for channel in CHANNELS]].max(axis=1)
+    test_index = pd.concat([read_index(folder) for folder in tests], ignore_index=True) if tests else None
+    return StreamRows(_with_clashes(frame, pd.Series(hashes, dtype=object), test_index), numbers)
+
+
+def _with_clashes(frame: pd.DataFrame, pixels: pd.Series, test_index: pd.DataFrame | None) -> pd.DataFrame:
+    """Add the columns that name what a row clashes with: null where all is well, the first of several is well."""
+    place = frame["day"] + "/" + frame["row"].astype(str)
+    first_place = dict(zip(frame["image_id"][::-1], place[::-1], strict=True))
+    first_image = dict(zip(pixels[::-1], frame["image_id"][::-1], strict=True))
+    test_image = {} if test_index is None else dict(zip(test_index["sha256"], test_index["image_id"], strict=True))
+    again = frame["image_id"].duplicated() & frame["image_id"].notna()
+    clashes = {
+        "repeats": frame["image_id"].map(first_place).where(again, None),
+        "damage": ("pixels hash to " + pixels).where(pixels != frame["sha256"], None),
+        "duplicate_of": pixels.map(first_image).where(pixels.duplicated(), None),
+        "copy_of_test_image": pixels.map(test_image),
+    }
+    objects = {name: values.astype(object).where(values.notna(), None) for name, values in clashes.items()}
+    return frame.assign(**objects)[list(INDEX_COLUMNS)]
