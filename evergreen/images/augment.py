@@ -6,6 +6,7 @@ resize and flip; one 3×3 matrix a sample does the whole colour jitter and the c
 """
 
 import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -66,7 +67,7 @@ def augment(images: Tensor, draws: Tensor, config: AugmentConfig, size: int | No
 
 
 def crop_boxes(draws: Tensor, config: AugmentConfig, height: int, width: int) -> Tensor:
-    """Random boxes: a share of the area, log-uniform in aspect ratio, anywhere inside the image, mirrored half the time.
+    """Random boxes: a share of the area, log-uniform in aspect ratio, anywhere inside, half the time mirrored.
 
     The side is clipped to the image where torchvision's RandomResizedCrop draws again: the same in nearly all cases,
     and the number of draws stays fixed.
@@ -154,11 +155,10 @@ def hue_rotation(turns: Tensor, dtype: torch.dtype) -> Tensor:
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
     to_yiq = torch.tensor(RGB_TO_YIQ, dtype=torch.float64)
     from_yiq = torch.linalg.inv(to_yiq).to(turns.device, dtype)
-    return from_yiq @ turn @ to_yiq.to(turns.device, dtype)
+    matrices: Tensor = from_yiq @ turn @ to_yiq.to(turns.device, dtype)
+    return matrices
 
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 (N, H, W, 3) as the arrays on disk → float32 (N, 3, H, W) in [0, 1]."""
     return images.permute(0, 3, 1, 2).contiguous().float().div_(255)
-
-

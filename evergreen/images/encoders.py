@@ -54,7 +54,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     else:
         body, features = torchvision_resnet(config.name, config.stem)
     encoder = Encoder(body, features, config)
-    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return encoder.to(memory_format=torch.channels_last)
 
 
 def resnet9(width: int) -> tuple[nn.Module, int]:

@@ -67,3 +67,9 @@ def draw_known(splits: NDArray[np.str_], fraction: float, seed: int, day: int) -
     known = np.zeros(len(splits), dtype=bool)
     known[np.random.default_rng([seed, day]).choice(candidates, size=count, replace=False)] = True
     return known
+
+
+def all_labels(index: pd.DataFrame, hidden: pd.DataFrame) -> "pd.Series[str]":
+    """Known and hidden labels of the images, null where neither exists."""
+    lookup = dict(zip(hidden["image_id"], hidden["label"], strict=True))
+    return index["label"].where(index["label"].notna(), index["image_id"].map(lookup))

@@ -9,7 +9,7 @@ import torch
 
 from evergreen.files import read_json, sha256_json, write_json
 from evergreen.images.bundle import save_encoder
-from evergreen.images.imageset import open_windows
+from evergreen.images.imageset import TRAINING_SPLITS, open_windows
 from evergreen.images.layout import ImageLayout
 from evergreen.images.simclr import SimCLRConfig, pretrain
 from evergreen.progress import track
@@ -24,7 +24,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     set_threads(params["threads"])
     device = best_device()
     selection = read_json(layout.training_windows)
-    images = open_windows(layout.windows, [w["window_id"] for w in selection["windows"]])
+    images = open_windows(layout.windows, [w["window_id"] for w in selection["windows"]], TRAINING_SPLITS)
     mean, std = images.channel_statistics()
     config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"mean": mean, "std": std})})
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from evergreen.files import read_json, write_json
 from evergreen.images.arrays import open_images, read_index
 from evergreen.images.bundle import embed_batches, load_encoder
 from evergreen.images.imageset import ImageSet, open_windows
+from evergreen.images.labels import all_labels, read_labels
 from evergreen.images.layout import ImageLayout
+from evergreen.images.linear import Split, accuracy, fit_linear
 from evergreen.progress import track
 from evergreen.training.precision import Resolved, best_device, set_threads
 
@@ -35,14 +36,6 @@ class ProbeConfig(Config):
     max_iterations: int = 100
 
 
-@dataclass
-class Split:
-    """Features (N, D), standardised, and class numbers (N,)."""
-
-    features: Tensor
-    labels: Tensor
-
-
 def run(workspace: Path, params: dict[str, Any]) -> None:
     """Fit linear probe and kNN on the training windows' features; write probe.json."""
     layout = ImageLayout(workspace)
@@ -52,24 +45,18 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     selection = read_json(layout.training_windows)
     images = open_windows(layout.windows, [w["window_id"] for w in selection["windows"]])
     test = read_index(layout.test / "clean")
-    labels = all_labels(images.index, pd.read_parquet(layout.hidden_labels))
+    labels = all_labels(images.index, read_labels(layout.hidden_labels))
     labelled = labels.notna() & images.index["split"].isin(["train", "val"])
     if labelled.sum() < MIN_LABELS or len(test) == 0 or labels[labelled].nunique() < 2:
         reason = (
-            f"{int(labelled.sum())} labelled images in {labels[labelled].nunique()} classes and {len(test)} test images: "
-            f"the probe needs {MIN_LABELS} in at least 2 classes and a test set."
+            f"found {int(labelled.sum())} labelled images of {labels[labelled].nunique()} classes and {len(test)} test "
+            f"images; the probe needs {MIN_LABELS} in at least 2 classes and a test set."
         )
         write_json(layout.metrics / "probe.json", {"skipped": reason})
         return
     metrics = probe(layout, images, labels.where(labelled), config)
     write_json(layout.metrics / "probe.json", metrics)
     write_json(layout.metrics / "probe.timing.json", {"seconds": time.perf_counter() - started})
-
-
-def all_labels(index: pd.DataFrame, hidden: pd.DataFrame) -> "pd.Series[str]":
-    """Known and hidden labels of the images, null where neither exists."""
-    lookup = dict(zip(hidden["image_id"], hidden["label"], strict=True))
-    return index["label"].where(index["label"].notna(), index["image_id"].map(lookup))
 
 
 def probe(layout: ImageLayout, images: ImageSet, labels: "pd.Series[str]", config: ProbeConfig) -> dict[str, Any]:
@@ -152,24 +139,6 @@ def choose_linear(train: Split, val: Split, classes: int, config: ProbeConfig) -
     return best[1], best[2]
 
 
-def fit_linear(train: Split, classes: int, l2: float, max_iterations: int) -> nn.Linear:
-    """Multinomial logistic regression by L-BFGS from zero: the mean cross entropy plus l2/2 · ‖weights‖²."""
-    linear = nn.Linear(train.features.shape[1], classes, device=train.features.device)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    optimiser = torch.optim.LBFGS(linear.parameters(), max_iter=max_iterations, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = functional.cross_entropy(linear(train.features), train.labels)
-        loss = loss + 0.5 * l2 * linear.weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[arg-type]
-    return linear.requires_grad_(False)
-
-
 def choose_neighbours(train: Split, val: Split, classes: int, config: ProbeConfig) -> int:
     """The number of neighbours with the best validation accuracy."""
     possible = [k for k in config.knn_neighbours if k <= len(train.labels)] or [len(train.labels)]
@@ -190,11 +159,6 @@ def knn(train: Split, queries: Tensor, neighbours: int, classes: int, temperatur
         votes = functional.one_hot(train.labels[nearest], classes) * (similarity / temperature).exp().unsqueeze(2)
         answers.append(votes.sum(dim=1).argmax(dim=1))
     return torch.cat(answers)
-
-
-def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Share of equal entries."""
-    return float((predicted == labels).double().mean())
 
 
 def state_digest(module: nn.Module) -> str:

@@ -41,7 +41,7 @@ def autocast(precision: Resolved, device: torch.device) -> AbstractContextManage
 
 def channels_last(module: nn.Module) -> nn.Module:
     """Lay convolution weights out with the channels last: on processors bf16 gains from it only so."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(memory_format=torch.channels_last)
 
 
 def set_threads(threads: int) -> None:

@@ -60,7 +60,9 @@ def test_gradient_by_finite_differences() -> None:
         bump = torch.zeros_like(z)
         bump[i, j] = step
         with torch.no_grad():
-            numeric = (nt_xent_by_loops((z + bump).double(), 0.5) - nt_xent_by_loops((z - bump).double(), 0.5)) / 2 / step
+            numeric = (
+                (nt_xent_by_loops((z + bump).double(), 0.5) - nt_xent_by_loops((z - bump).double(), 0.5)) / 2 / step
+            )
         assert z.grad[i, j].item() == pytest.approx(numeric, abs=1e-4)
 
 
@@ -74,8 +76,6 @@ def test_alignment_and_uniformity_by_loops() -> None:
     z = torch.randn(10, 4, generator=torch.Generator().manual_seed(2))
     unit = z / z.norm(dim=1, keepdim=True)
     pairs = [float((unit[k] - unit[k + 5]).square().sum()) for k in range(5)]
-    potentials = [
-        math.exp(-2 * float((unit[a] - unit[b]).square().sum())) for a in range(5) for b in range(5) if a < b
-    ]
+    potentials = [math.exp(-2 * float((unit[a] - unit[b]).square().sum())) for a in range(5) for b in range(5) if a < b]
     assert alignment(z).item() == pytest.approx(sum(pairs) / 5, rel=1e-5)
     assert uniformity(z).item() == pytest.approx(math.log(sum(potentials) / len(potentials)), rel=1e-5)

@@ -42,7 +42,7 @@ def image_folder(path: Path, count: int, seed: int = 0) -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def images(tmp_path: Path) -> ImageSet:
     return ImageSet([image_folder(tmp_path / "a", 40), image_folder(tmp_path / "b", 30, seed=1)])
 

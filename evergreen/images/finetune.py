@@ -1,0 +1,242 @@
+"""Step `finetune`: few labels → a classifier, beside the same network trained from scratch at equal compute."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from evergreen.config import Config
+from evergreen.files import read_json, remove, write_atomically, write_json
+from evergreen.images.arrays import open_images, read_index
+from evergreen.images.augment import to_float
+from evergreen.images.bundle import Classifier, load_encoder, save
+from evergreen.images.encoders import EncoderConfig, forward_flops
+from evergreen.images.fewlabel import (
+    PASSES,
+    FinetuneConfig,
+    Labelled,
+    Network,
+    SupervisedConfig,
+    equal_compute_steps,
+    fine_tune,
+    train_supervised,
+)
+from evergreen.images.imageset import TRAINING_SPLITS, ImageSet, all_windows, open_windows
+from evergreen.images.labels import all_labels, known_classes, read_labels
+from evergreen.images.layout import ImageLayout
+from evergreen.images.linear import stratified_folds
+from evergreen.images.scores import classification_scores
+from evergreen.images.simclr import SimCLRConfig
+from evergreen.progress import track
+from evergreen.training.precision import Resolved, best_device, set_threads
+
+MIN_LABELS = 10
+
+
+class StepConfig(Config):
+    """The step's parameters: the recipe, the rival, and the label shares studied beside the known labels."""
+
+    recipe: FinetuneConfig
+    supervised: SupervisedConfig = SupervisedConfig()
+    study_fractions: tuple[float, ...] = Field(default=(), description="taken from the hidden labels too")
+
+
+@dataclass
+class Task:
+    """What every training of the step shares."""
+
+    layout: ImageLayout
+    config: StepConfig
+    encoder_config: EncoderConfig
+    pretrain_flops: float
+    images: ImageSet
+    image_size: int
+    precision: Resolved
+    device: torch.device
+    seed: int
+
+
+def run(workspace: Path, params: dict[str, Any]) -> None:
+    """Train with the known labels, then with each studied share; write classifier, predictions and finetune.json."""
+    layout = ImageLayout(workspace)
+    config = StepConfig.read(params["finetune"], "params.yaml: images.finetune")
+    set_threads(params["threads"])
+    started = time.perf_counter()
+    images = open_windows(layout.windows, all_windows(layout.windows), TRAINING_SPLITS)
+    classes = known_classes([images.index])
+    known = images.index["label"]
+    if known.notna().sum() < max(MIN_LABELS, 2 * len(classes)) or len(classes) < 2:
+        skip(layout, int(known.notna().sum()), len(classes))
+        return
+    task = prepare(layout, config, params, images)
+    entries = [study(task, known, classes, register=True)]
+    if config.study_fractions:
+        hidden = read_labels(layout.hidden_labels)
+        everything = all_labels(images.index, hidden)
+        for fraction in config.study_fractions:
+            entries.append(study(task, share_of(everything, fraction, task.seed), classes, register=False))
+    write_json(layout.metrics / "finetune.json", entries)
+    write_json(layout.metrics / "finetune.timing.json", {"seconds": time.perf_counter() - started})
+
+
+def skip(layout: ImageLayout, labels: int, classes: int) -> None:
+    """Leave an empty record: there is nothing to learn from."""
+    needed = max(MIN_LABELS, 2 * classes)
+    reason = f"found {labels} known labels of {classes} classes, fine-tuning needs {needed} of at least 2 classes"
+    remove(layout.classifier)
+    write_json(layout.classifier / "skipped.json", {"skipped": reason})
+    empty = pd.DataFrame({name: pd.Series(dtype="str") for name in ("image_id", "label", "prediction", "supervised")})
+    write_predictions(layout, empty.assign(score=pd.Series(dtype="float32")))
+    write_json(layout.metrics / "finetune.json", [])
+
+
+def prepare(layout: ImageLayout, config: StepConfig, params: dict[str, Any], images: ImageSet) -> Task:
+    """Gather what all trainings share; the cost of pretraining is counted from its own parameters."""
+    device = best_device()
+    encoder, description = load_encoder(layout.encoder)
+    pretrain = SimCLRConfig.read(params["pretrain"], "params.yaml: images.pretrain")
+    used = int(read_json(layout.metrics / "pretrain.json")["images"]) // pretrain.batch_size * pretrain.batch_size
+    passes = sum(forward_flops(encoder, pretrain.view_size(epoch)) for epoch in range(pretrain.epochs))
+    return Task(
+        layout=layout,
+        config=config,
+        encoder_config=EncoderConfig.read(description["encoder"], "the encoder's config.json"),
+        pretrain_flops=float(PASSES * 2 * used * passes),
+        images=images,
+        image_size=int(description["image_size"]),
+        precision=description["precision"],
+        device=device,
+        seed=int(params["seed"]),
+    )
+
+
+def share_of(labels: "pd.Series[str]", fraction: float, seed: int) -> "pd.Series[str]":
+    """A seeded share of the labels, the others set to null."""
+    there = np.flatnonzero(labels.notna())
+    chosen = np.random.default_rng((seed, round(fraction * 1e6))).permutation(there)[: round(fraction * len(labels))]
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[chosen] = True
+    return labels.where(mask)
+
+
+def study(task: Task, labels: "pd.Series[str]", classes: list[str], register: bool) -> dict[str, Any]:
+    """Fine-tune and train the rival on the same labels; read the test set once, at the end.
+
+    With ``register`` the classifier and its test predictions are written: it is the one the registry gets.
+    """
+    rows = np.flatnonzero(labels.notna())
+    numbers = np.searchsorted(classes, labels.to_numpy()[rows].astype(str))
+    labelled = Labelled(
+        to_float(task.images.take(rows).to(task.device)), torch.from_numpy(numbers).to(task.device), len(classes)
+    )
+    recipe = task.config.recipe
+    tuned, flops = tune(task, labelled)
+    rival, choice = supervise(task, labelled, flops)
+    ours, theirs = as_classifier(task, tuned, classes), as_classifier(task, rival, classes)
+    entry = {"label_fraction": len(rows) / len(task.images), "labels": len(rows), "classes": classes}
+    entry |= compare(task, ours, theirs, predictions_to=task.layout if register else None)
+    if register:
+        save(task.layout.classifier, ours, trained_on_labels=len(rows), view_size=recipe.view_size)
+    return {**entry, **choice, "compute_flops": flops, "precision": task.precision}
+
+
+def tune(task: Task, labelled: Labelled) -> tuple[Network, float]:
+    """Fine-tune a fresh copy of the encoder; returns it and what it cost, pretraining included, in FLOPs."""
+    encoder, _ = load_encoder(task.layout.encoder, task.device)
+    recipe = task.config.recipe
+    flops = task.pretrain_flops + recipe.flops(encoder)
+    total = recipe.steps * (recipe.labelled_batch + recipe.unlabelled_batch)
+    with track("fine-tune", total=total, unit="images") as bar:
+        return fine_tune(encoder, labelled, task.images, recipe, task.seed, task.precision, bar), flops
+
+
+def supervise(task: Task, labelled: Labelled, flops: float) -> tuple[Network, dict[str, Any]]:
+    """Choose the rival's learning rate on held-out labels, then train it on all of them for ``flops``."""
+    config, recipe = task.config.supervised, task.config.recipe
+    encoder, _ = load_encoder(task.layout.encoder, task.device)
+    steps = equal_compute_steps(encoder, flops, config, recipe.view_size)
+    held_out = torch.from_numpy(stratified_folds(labelled.labels.cpu().numpy(), 5) == 0).to(task.device)
+    train, val = labelled.rows(~held_out), labelled.rows(held_out)
+    search = min(config.search_steps, steps)
+    found: dict[float, float] = {}
+    total = (search * len(config.learning_rates) + steps) * config.batch_size
+    with track("supervised", total=total, unit="images") as bar:
+        for rate in config.learning_rates:
+            network = train_supervised(
+                task.encoder_config, train, search, rate, config, recipe, task.seed, task.precision, bar
+            )
+            found[rate] = held_out_accuracy(network, val)
+        rate = max(found, key=lambda r: found[r])
+        network = train_supervised(
+            task.encoder_config, labelled, steps, rate, config, recipe, task.seed, task.precision, bar
+        )
+    return network, {
+        "supervised_learning_rate": rate,
+        "supervised_val_accuracy": {str(r): a for r, a in found.items()},
+        "supervised_steps": steps,
+    }
+
+
+def held_out_accuracy(network: Network, val: Labelled) -> float:
+    """Accuracy on whole, unchanged images."""
+    with torch.no_grad():
+        logits = network.head(network.encoder(val.images).float())
+    return float((logits.argmax(dim=1) == val.labels).double().mean())
+
+
+def as_classifier(task: Task, network: Network, classes: list[str]) -> Classifier:
+    """A network as what is stored and scored with."""
+    return Classifier(network.encoder, network.head, task.encoder_config, classes, task.image_size, task.precision)
+
+
+def compare(task: Task, ours: Classifier, theirs: Classifier, predictions_to: ImageLayout | None) -> dict[str, Any]:
+    """Both classifiers on the clean and the noisy test set."""
+    out: dict[str, Any] = {}
+    for copy, suffix in (("clean", ""), ("noisy", "_noisy")):
+        index = read_index(task.layout.test / copy)
+        index = index[index["label"].isin(ours.classes)]
+        if len(index) == 0:
+            continue
+        test = open_images(task.layout.test / copy)[index.index.to_numpy()]
+        labels = np.searchsorted(ours.classes, index["label"].to_numpy().astype(str))
+        probabilities, rival = ours.predict_probabilities(test), theirs.predict_probabilities(test)
+        found = classification_scores(labels, probabilities.argmax(axis=1), ours.classes)
+        beside = classification_scores(labels, rival.argmax(axis=1), ours.classes)
+        out |= {f"accuracy{suffix}": found["accuracy"], f"macro_f1{suffix}": found["macro_f1"]}
+        out |= {
+            f"supervised_accuracy{suffix}": beside["accuracy"],
+            f"supervised_macro_f1{suffix}": beside["macro_f1"],
+            f"n_test{suffix}": len(index),
+        }
+        if copy == "clean":
+            out |= {"per_class": found["per_class"], "confusion": found["confusion"]}
+            if predictions_to:
+                write_predictions(predictions_to, predictions(index, ours.classes, probabilities, rival))
+    return out
+
+
+def predictions(
+    index: pd.DataFrame, classes: list[str], ours: NDArray[np.float32], theirs: NDArray[np.float32]
+) -> pd.DataFrame:
+    """image_id, label, prediction, score (its probability) and the rival's prediction."""
+    names = np.array(classes)
+    return pd.DataFrame(
+        {
+            "image_id": index["image_id"].to_numpy(),
+            "label": index["label"].to_numpy(),
+            "prediction": names[ours.argmax(axis=1)],
+            "score": ours.max(axis=1),
+            "supervised": names[theirs.argmax(axis=1)],
+        }
+    )
+
+
+def write_predictions(layout: ImageLayout, frame: pd.DataFrame) -> None:
+    """Write predictions/test.parquet."""
+    write_atomically(layout.predictions / "test.parquet", lambda part: frame.to_parquet(part, index=False))
