@@ -1,0 +1,145 @@
+"""What the image pipeline left behind, read for its report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evergreen.errors import BadInputError
+from evergreen.files import read_json
+from evergreen.images.arrays import read_index
+from evergreen.images.layout import ImageLayout
+
+Record = Mapping[str, Any]
+"""An object of a JSON file."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The results of one run of the image pipeline.
+
+    ``windows`` are in time order and ``index`` has the rows of all of them, with the window's number in ``window``.
+    ``refused`` counts what ingest could not read, by reason. ``skipped`` says why there is no probe, if there is none.
+    """
+
+    layout: ImageLayout
+    params: Record
+    windows: Sequence[Record]
+    training: Sequence[Record]
+    index: pd.DataFrame
+    hidden: int
+    gate: int
+    days: pd.DataFrame
+    validation: Record
+    refused: Mapping[str, int]
+    drift: Sequence[Record]
+    pretrain: Record
+    epochs: Sequence[Record]
+    probe: Record
+    finetune: Sequence[Record]
+    evaluate: Record
+    predictions: pd.DataFrame
+
+    @property
+    def noise_start(self) -> datetime | None:
+        """When the simulated stream turns noisy, None if it does not or if the images are a user's own."""
+        ingest = self.params["ingest"]
+        if ingest.get("source") == "folder" or ingest.get("noise_from_day") is None:
+            return None
+        first = datetime.fromisoformat(str(ingest["first_day"]))
+        return first + timedelta(days=int(ingest["noise_from_day"]))
+
+
+def read_inputs(layout: ImageLayout, params: Record) -> Inputs:
+    """Read the files of all earlier steps.
+
+    Raises:
+        BadInputError: one is missing; the message names the step that writes it.
+    """
+    windows = _windows(layout)
+    index = _index(layout, windows)
+    hidden = _ids(layout.hidden_labels)
+    gate = _ids(layout.gate_labels)
+    return Inputs(
+        layout=layout,
+        params=params,
+        windows=windows,
+        training=_json(layout.training_windows, "windows")["windows"],
+        index=index,
+        hidden=len(hidden),
+        gate=len(gate),
+        days=labels_by_day(index, hidden, gate),
+        validation=_json(layout.validation / "result.json", "validate"),
+        refused=_refused(layout.quarantine / "ingest" / "reasons.parquet"),
+        drift=sorted(_json(layout.metrics / "drift.json", "drift"), key=lambda record: str(record["start"])),
+        pretrain=_json(layout.metrics / "pretrain.json", "pretrain"),
+        epochs=_json(layout.plots / "pretrain.json", "pretrain"),
+        probe=_json(layout.metrics / "probe.json", "probe"),
+        finetune=_json(layout.metrics / "finetune.json", "finetune"),
+        evaluate=_json(layout.metrics / "evaluate.json", "evaluate"),
+        predictions=_predictions(layout.predictions / "test.parquet"),
+    )
+
+
+def labels_by_day(index: pd.DataFrame, hidden: set[str], gate: set[str]) -> pd.DataFrame:
+    """Count the images of each day of arrival by what is known about their label.
+
+    Args:
+        index: columns arrived_at, label (null where not known) and image_id.
+        hidden: ids of images whose label exists but is not known.
+        gate: ids of images whose label only the promotion gate reads.
+
+    Returns:
+        One row a day (UTC, ascending), columns day, images, known, gate, hidden, none; the last four add up to images.
+    """
+    kinds = pd.Series("none", index=index.index)
+    kinds[index["image_id"].isin(hidden)] = "hidden"
+    kinds[index["image_id"].isin(gate)] = "gate"
+    kinds[index["label"].notna()] = "known"
+    days = index["arrived_at"].dt.floor("D").rename("day")
+    counts = pd.crosstab(days, kinds).reindex(columns=["known", "gate", "hidden", "none"], fill_value=0)
+    counts.insert(0, "images", counts.sum(axis=1))
+    return counts.rename_axis(columns=None).reset_index()
+
+
+def _json(path: Path, step: str) -> Any:
+    if not path.is_file():
+        raise BadInputError(
+            f"The report needs {path}, which the step {step!r} writes. Run `evergreen run images`, "
+            f"or `dvc repro` in the workspace, so that the earlier steps come first."
+        )
+    return read_json(path)
+
+
+def _windows(layout: ImageLayout) -> list[Record]:
+    found = [read_json(path) for path in sorted(layout.windows.glob("*/window.json"))]
+    if not found:
+        raise BadInputError(f"The report found no window in {layout.windows}. Run `evergreen run images` first.")
+    return sorted(found, key=lambda window: (str(window["start"]), str(window["window_id"])))
+
+
+def _index(layout: ImageLayout, windows: Sequence[Record]) -> pd.DataFrame:
+    frames = [read_index(layout.windows / str(window["window_id"])) for window in windows]
+    return pd.concat([frame.assign(window=number) for number, frame in enumerate(frames)], ignore_index=True)
+
+
+def _ids(path: Path) -> set[str]:
+    """Which images have such a label. The labels themselves stay unread: they are not the report's business."""
+    return set(pd.read_parquet(path, columns=["image_id"])["image_id"])
+
+
+def _refused(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    kinds = pd.read_parquet(path, columns=["reason"])["reason"].str.split(":").str[0]  # "kind: details of this file"
+    counts = kinds.value_counts()
+    return {str(reason): int(number) for reason, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
+
+
+def _predictions(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=["image_id", "label", "prediction", "score", "supervised"])
+    return pd.read_parquet(path)

@@ -1,0 +1,233 @@
+import itertools
+import re
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evergreen.errors import BadInputError
+from evergreen.report import images
+from evergreen.report.images import ReportConfig, map_images
+from evergreen.report.inputs import read_inputs
+
+VOID = {"meta", "img", "br", "link", "base", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page's elements, in order, with a check that they are properly nested."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"[ \n]+", " ", "".join(self.words))
+
+    def all(self, *tags: str) -> list[dict[str, str]]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+def render(run: Any) -> str:
+    images.run(run.layout.workspace, run.build())
+    return run.layout.report.read_text()
+
+
+@pytest.fixture(scope="module")
+def html(finished: Any) -> str:
+    return finished.layout.report.read_text()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def assert_self_contained(page: Page, html: str) -> None:
+    """Nothing on the page makes a browser fetch anything."""
+    assert not page.all("script", "link", "iframe", "object", "embed", "base", "form", "video", "audio", "source")
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    for tag, attributes in page.elements:
+        assert not {"srcset", "poster", "background", "action", "formaction", "ping", "xlink:href"} & set(attributes)
+        for name in ("src", "href"):
+            target = attributes.get(name, "#summary")
+            if target.startswith("#"):
+                assert target[1:] in ids
+            elif tag in ("img", "image"):
+                assert target.startswith("data:image/png;base64,")
+            else:
+                assert (tag, target) == ("a", "validation/docs/index.html")
+        for reference in re.findall(r"url\(([^)]*)\)", " ".join(attributes.values())):
+            assert reference.strip("'\"").removeprefix("#") in ids
+    style = "".join(re.findall(r"<style>(.*?)</style>", html, re.S))
+    assert "@import" not in style
+    assert "url(" not in style
+    assert "http:" not in html
+    assert "https:" not in html
+
+
+def test_nothing_is_fetched(page: Page, html: str) -> None:
+    assert_self_contained(page, html)
+    policy = next(a for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")["content"]
+    assert "default-src 'none'" in policy
+    assert "img-src data:" in policy
+
+
+def test_ids_are_unique_and_pictures_are_described(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert page.all("img")
+    assert all(attributes.get("alt") for attributes in page.all("img"))
+    drawings = page.all("svg")
+    assert len(drawings) == 9  # timeline, tests, labels, four curves, two maps
+    assert all(a["role"] == "img" and a["aria-label"] for a in drawings)
+
+
+def test_tables_have_headers_and_headings_no_gaps(page: Page) -> None:
+    assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
+    assert len(page.all("thead")) == len(page.all("table")) == len(page.all("tbody"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_numbers_are_those_of_the_files(page: Page, finished: Any) -> None:
+    inputs = read_inputs(finished.layout, finished.params)
+    best = inputs.finetune[0]
+    gain = 100 * (best["accuracy"] - best["supervised_accuracy"])
+    text = page.text
+    assert f"{100 * best['accuracy']:.1f}\u202f%" in text
+    assert f"{abs(gain):.1f} points above" in text
+    assert "61.0\u202f%" in text  # linear probe
+    assert "243 images read = 240 accepted + 3 quarantined" in text
+    assert "24 labels are known to the models. 192 more exist but are hidden" in text
+    assert "Drift was first reported for 2026-01-07, the day on which the noise starts." in text
+    for name in ("truncated", "animated", "near-constant"):
+        assert name in text
+    codes = {window["content_hash"][:12] for window in inputs.windows}
+    assert all(code in text for code in codes)
+    for value in (inputs.validation["hash"], inputs.pretrain["weights_sha256"], inputs.params["champion"]):
+        assert value in text.replace(" ", "")
+
+
+def test_same_inputs_give_the_same_bytes_wherever_and_whenever(
+    make_run: Callable[[], Any], html: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)
+    assert render(make_run()) == html
+
+
+def test_another_input_gives_another_page(make_run: Callable[[], Any], html: str) -> None:
+    run = make_run()
+    run.params = {**run.params, "seed": 1}
+    assert render(run) != html
+
+
+def test_no_absolute_path_is_on_the_page(make_run: Callable[[], Any]) -> None:
+    run = make_run()
+    folder = str(run.layout.workspace / "pictures")
+    run.params = {**run.params, "ingest": {**run.params["ingest"], "source": "folder", "folder": folder}}
+    html = render(run)
+    assert str(run.layout.workspace) not in html
+    assert "folder: (a folder)" in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"labelled": False}, "No classifier was trained"),
+        ({"labelled": False, "tests": 0, "noise_from": None}, "of the stream"),
+        ({"champion": False}, "There was no champion."),
+        ({"noise_from": None}, "No window drifted."),
+        ({"days": 1, "training": 1, "noise_from": None}, "30 images arrived in 1 window"),
+        ({"size": 8}, "Most confident mistakes"),
+        ({"refused": {}}, "near-constant"),
+        ({"classes": ["<b>&\"'", "$x$ 100%", "a" * 80]}, "<b>&\"'"),
+    ],
+    ids=[
+        "no labels",
+        "no label at all",
+        "no champion",
+        "no noise",
+        "one window",
+        "tiny",
+        "none refused",
+        "names",
+    ],
+)
+def test_every_kind_of_run_has_a_page(make_run: Callable[[], Any], changes: dict[str, Any], expected: str) -> None:
+    run = make_run()
+    for name, value in changes.items():
+        setattr(run, name, value)
+    html = render(run)
+    page = Page(html)
+    assert_self_contained(page, html)
+    assert expected in page.text
+    assert "None" not in page.text
+    assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", page.text)
+
+
+def test_a_hundred_classes_get_a_picture_and_a_table(make_run: Callable[[], Any]) -> None:
+    run = make_run()
+    run.classes = [f"class {number:03d}" for number in range(100)]
+    run.tests = 300
+    html = render(run)
+    page = Page(html)
+    assert_self_contained(page, html)
+    assert "class 099" in page.text
+    assert any("Confusion matrix of 100 classes" in svg["aria-label"] for svg in page.all("svg"))
+    assert not re.search(r'<table class="matrix"', html)
+
+
+def test_a_missing_file_names_its_step(make_run: Callable[[], Any]) -> None:
+    run = make_run()
+    params = run.build()
+    (run.layout.metrics / "drift.json").unlink()
+    with pytest.raises(BadInputError, match="drift"):
+        images.run(run.layout.workspace, params)
+    assert not run.layout.report.exists()
+
+
+def test_unknown_parameters_are_refused(make_run: Callable[[], Any]) -> None:
+    run = make_run()
+    run.params = {**run.params, "report": {"map_pionts": 5}}
+    with pytest.raises(BadInputError, match="map_pionts"):
+        images.run(run.layout.workspace, run.build())
+
+
+def test_the_map_mixes_clean_and_noisy_test_images(finished: Any) -> None:
+    inputs = read_inputs(finished.layout, finished.params)
+    pixels, labels, noisy, source = map_images(inputs, ReportConfig(map_points=40, map_noisy_share=0.25))
+    assert (len(pixels), len(labels), int(noisy.sum()), source) == (40, 40, 10, "test images")
+    assert set(labels) <= set(finished.classes)
+    spread = pixels.reshape(40, -1, 3).astype(float).std(axis=1).mean(axis=1)
+    assert spread[noisy].min() > spread[~noisy].max()
+    again = map_images(inputs, ReportConfig(map_points=40, map_noisy_share=0.25))
+    np.testing.assert_array_equal(pixels, again[0])
+
+
+def test_augmented_views_differ_from_the_image_and_each_other(finished: Any) -> None:
+    inputs = read_inputs(finished.layout, finished.params)
+    rows = images.augmentations(inputs, ReportConfig(augmented_images=3, augmented_views=4))
+    assert [len(row) for row in rows] == [5, 5, 5]
+    assert all(len({picture.source for picture in row}) == 5 for row in rows)

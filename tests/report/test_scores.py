@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergreen.report.scores import confident_mistakes, confusion, paired_interval, result_rows
+
+CLASSES = ["a", "b", "c"]
+answers = st.lists(
+    st.tuples(
+        st.sampled_from(CLASSES), st.sampled_from(CLASSES), st.sampled_from(CLASSES), st.sampled_from([0.4, 0.7, 0.9])
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def frame(rows: list[tuple[str, str, str, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["label", "prediction", "supervised", "score"])
+    return table.assign(image_id=[f"i{number:03d}" for number in range(len(table))])
+
+
+def entry(rows: list[tuple[str, str, str, float]]) -> dict:
+    counts = [[sum(r[0] == true and r[1] == seen for r in rows) for seen in CLASSES] for true in CLASSES]
+    return {"classes": CLASSES, "confusion": counts}
+
+
+def test_the_interval_is_that_of_a_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(CLASSES, 2000)
+    one = np.where(rng.random(2000) < 0.6, labels, "none")
+    two = np.where(rng.random(2000) < 0.5, labels, "none")
+    low, high = paired_interval(pd.DataFrame({"label": labels, "prediction": one, "supervised": two}))
+    gain = (one == labels).astype(int) - (two == labels).astype(int)
+    means = [rng.choice(gain, 2000).mean() for _ in range(2000)]
+    np.testing.assert_allclose([low, high], np.quantile(means, [0.025, 0.975]), atol=0.004)
+
+
+def test_without_the_supervised_answers_there_is_no_interval() -> None:
+    table = frame([("a", "a", "b", 0.9), ("b", "a", "b", 0.9)])
+    assert paired_interval(table.head(1)) is None
+    assert paired_interval(table.drop(columns="supervised")) is None
+    assert paired_interval(table.assign(supervised=None)) is None
+
+
+@given(answers)
+def test_mistakes_are_the_wrong_answers_by_score(rows: list[tuple[str, str, str, float]]) -> None:
+    found = confident_mistakes(frame(rows), 5)
+    wrong = sorted((-score, f"i{n:03d}") for n, (label, seen, _, score) in enumerate(rows) if seen != label)
+    assert list(zip(-found["score"], found["image_id"], strict=True)) == wrong[:5]
+
+
+@given(answers)
+def test_confusion_counts_and_mix_ups(rows: list[tuple[str, str, str, float]]) -> None:
+    matrix = confusion(entry(rows), most=9)
+    assert sum(map(sum, matrix.counts)) == len(rows)
+    for counts, shares in zip(matrix.counts, matrix.shares, strict=True):
+        np.testing.assert_allclose(shares, [n / sum(counts) if sum(counts) else 0 for n in counts])
+    wrong: dict[tuple[str, str], int] = {}
+    for label, seen, _, _ in rows:
+        if label != seen:
+            wrong[label, seen] = wrong.get((label, seen), 0) + 1
+    assert {(a, b): n for a, b, n in matrix.pairs} == wrong
+    assert [n for *_, n in matrix.pairs] == sorted(wrong.values(), reverse=True)
+
+
+def test_rows_pair_each_model_with_its_supervised_counterpart() -> None:
+    finetune = [
+        {"label_fraction": 0.01, "labels": 500, "accuracy": 0.55, "macro_f1": 0.54, "supervised_accuracy": 0.5},
+        {"label_fraction": 0.1, "labels": 5000, "accuracy": 0.6, "macro_f1": 0.6, "supervised_accuracy": 0.62},
+    ]
+    rows = result_rows({"skipped": "no labels"}, finetune, frame([("a", "a", "b", 0.9), ("b", "b", "b", 0.9)]))
+    assert [row.name for row in rows] == ["Fine-tuned", "Supervised from scratch"] * 2
+    assert [row.registered for row in rows] == [True, False, False, False]
+    gains = [row.gain for row in rows]
+    np.testing.assert_allclose([gains[0], gains[2]], [0.05, -0.02])
+    assert rows[0].interval is not None
+    assert rows[2].interval is None
