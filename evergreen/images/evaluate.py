@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.metrics import precision_recall_fscore_support
 
 from evergreen.config import Config, read_yaml
 from evergreen.errors import BadInputError
@@ -21,6 +20,7 @@ from evergreen.images.bundle import CONFIG, Classifier, load
 from evergreen.images.imageset import ImageSet, open_windows
 from evergreen.images.labels import read_labels
 from evergreen.images.layout import ImageLayout
+from evergreen.images.scores import classification_scores
 from evergreen.progress import Progress, track
 from evergreen.stream.promotion import Decision, PromotionPolicy, decide
 from evergreen.training.precision import best_device, set_threads
@@ -188,22 +188,12 @@ def judge(
 
 
 def report(labels: NDArray[np.str_], predictions: NDArray[np.str_], classes: list[str]) -> dict[str, Any]:
-    """Accuracy, macro F1 and the figures of each class; null without labels."""
-    names = sorted({*classes, *labels.tolist()})
+    """Scores of a model that knows ``classes``, over all and for each class; without labels there are none."""
     if not len(labels):
-        return {"accuracy": None, "macro_f1": None, "per_class_recall": {}, "per_class": []}
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predictions, labels=names, average=None, zero_division=0
-    )
-    return {
-        "accuracy": float(np.mean(labels == predictions)),
-        "macro_f1": float(f1.mean()),
-        "per_class_recall": {name: float(value) for name, value in zip(names, recall, strict=True)},
-        "per_class": [
-            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
-            for name, p, r, f, s in zip(names, precision, recall, f1, support, strict=True)
-        ],
-    }
+        return {"accuracy": None, "macro_f1": None, "per_class_recall": {}, "per_class": [], "confusion": []}
+    names = sorted({*classes, *labels.tolist()})
+    scores = classification_scores(np.searchsorted(names, labels), np.searchsorted(names, predictions), names)
+    return {**scores, "per_class_recall": {row["class"]: row["recall"] for row in scores["per_class"]}}
 
 
 def _names(classes: list[str]) -> str:
