@@ -32,12 +32,13 @@ BATCH_MD5 = {
 }
 """Checksums of the unpacked files, as torchvision 0.29 lists them."""
 
-# What the pickles of the archive need to rebuild their arrays, and where NumPy 2 keeps it.
+# What the pickles of the archive may use to rebuild their arrays, and where NumPy 2 keeps it.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): "numpy._core.multiarray",
     ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
     ("numpy", "ndarray"): "numpy",
     ("numpy", "dtype"): "numpy",
+    ("_codecs", "encode"): "_codecs",  # how Python 3 spells bytes in old pickles
 }
 
 
@@ -98,8 +99,16 @@ def _batch(content: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.in
     try:
         batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
         pixels = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, SIZE, SIZE)
-        labels = np.array(batch["labels"], dtype=np.int64)
-    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError, AttributeError, IndexError) as error:
+        labels = np.array(batch["labels"], dtype=np.uint8)
+    except (
+        pickle.UnpicklingError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        ValueError,
+        EOFError,
+        AttributeError,
+    ) as error:
         raise BadInputError(f"{where} is no batch of CIFAR-10: {error}") from error
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels  # channels last
 

@@ -85,17 +85,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any mode as RGB, transparency over white, deep grey values as 8 bits.
 
     Raises:
-        RefusedImageError: its values have no range that one could know, or its colour model has no way to RGB.
+        RefusedImageError: its values have no range that one could know.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise RefusedImageError(f"unsupported colours: mode {image.mode}") from error
+    return image.convert("RGB")
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
