@@ -48,7 +48,9 @@ def run_in_own_session(command: Sequence[str], folder: Path, environment: Mappin
         raise
 
 
-def start_server(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def start_server(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
     """Start a background process in a session of its own, its output going to ``log``. It ends with this process."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -192,11 +192,6 @@ def promote(settings: Settings, workspace: Workspace, version: str) -> dict[str,
     }
 
 
-def is_decided(settings: Settings, model_name: str, version: str) -> bool:
-    """Whether the gate's decision on a version was acted on. If not, a run was cut off in between: promote it again."""
-    return DECISION in get_version(connect(settings), model_name, version).tags
-
-
 def _move(settings: Settings, info: ModelVersionInfo, reason: str, compared: str | None) -> None:
     client = connect(settings)
 

@@ -110,7 +110,9 @@ def run_key(workspace: Workspace) -> str | None:
     if any(name not in stages for name in IDENTITY_STAGES):
         return None
     environment = sha256_file(workspace.root / "requirements.lock")
-    return sha256_json({"stages": {name: _identity(stages[name]) for name in IDENTITY_STAGES}, "environment": environment})
+    return sha256_json(
+        {"stages": {name: _identity(stages[name]) for name in IDENTITY_STAGES}, "environment": environment}
+    )
 
 
 def _identity(stage: dict[str, Any]) -> dict[str, Any]:

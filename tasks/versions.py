@@ -88,6 +88,22 @@ def get_alias(client: MlflowClient, name: str, alias: str) -> ModelVersionInfo |
     return None if version is None else get_version(client, name, version)
 
 
+def champion(client: MlflowClient, name: str) -> ModelVersionInfo:
+    """The champion of a model.
+
+    Raises:
+        BadInputError: it has none; the message lists its versions.
+    """
+    found = get_alias(client, name, CHAMPION)
+    if found is None:
+        known = ", ".join(info.version for info in list_versions(client, name)) or "none"
+        raise BadInputError(
+            f"{name} has no champion yet (versions: {known}). Make one champion with "
+            "`evergreen models promote VERSION`, or let `evergreen run images` find a better one."
+        )
+    return found
+
+
 def find_run_key(client: MlflowClient, name: str, run_key: str) -> ModelVersionInfo | None:
     """The version that a run key made, None if there is none."""
     found = [info for info in list_versions(client, name) if info.tags.get(RUN_KEY) == run_key]

@@ -46,18 +46,26 @@ def test_folders_named_like_packages_hold_no_code(folder: str) -> None:
 def test_no_module_is_named_like_a_dependency() -> None:
     ours = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert ours == set(FLOORS)
-    assert not {name for name in packages_distributions() if name in ours and "evergreen" not in packages_distributions()[name]}
+    assert not {
+        name for name in packages_distributions() if name in ours and "evergreen" not in packages_distributions()[name]
+    }
 
 
-@pytest.mark.parametrize("path", [path for floor in FLOORS for path in modules(floor)], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for floor in FLOORS for path in modules(floor)], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_imports_are_absolute(path: Path) -> None:
-    relative = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.level]
+    relative = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.level
+    ]
     assert relative == []
 
 
 def test_packages_are_named_one_by_one() -> None:
     listed = set(re.findall(r'"((?:evergreen|flows|tasks)[\w.]*)",', (ROOT / "pyproject.toml").read_text()))
-    there = {".".join(p.parent.relative_to(ROOT).parts) for floor in FLOORS for p in (ROOT / floor).rglob("__init__.py")}
+    there = {
+        ".".join(p.parent.relative_to(ROOT).parts) for floor in FLOORS for p in (ROOT / floor).rglob("__init__.py")
+    }
     assert listed == there
 
 

@@ -102,7 +102,9 @@ def test_stages_read_only_what_stages_write() -> None:
     for name, stage in STAGES.items():
         for dep in stage["deps"]:
             if dep.startswith("data/"):
-                assert any(dep == out or dep.startswith(f"{out}/") for out in written), f"{name} reads {dep}: nobody writes it"
+                assert any(dep == out or dep.startswith(f"{out}/") for out in written), (
+                    f"{name} reads {dep}: nobody writes it"
+                )
 
 
 def _outs(stage: dict) -> list:

@@ -46,7 +46,9 @@ def test_run_key_follows_the_locked_environment(small_settings: Settings, pipeli
     assert run_key(pipeline) != first
 
 
-def test_a_step_speaks_for_itself(small_settings: Settings, pipeline: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_step_speaks_for_itself(
+    small_settings: Settings, pipeline: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(StageError, match=r"^found 3, expected 4: do this$") as caught:
         reproduce(small_settings, pipeline, "failing")
     assert caught.value.exit_code == 2

@@ -1,0 +1,64 @@
+"""The image flow: a stream of mostly unlabelled images in, a registered champion out."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.console import say
+from flows.image_run import image_run
+from flows.stopped import tells_once
+from tasks.folder_source import folder_values
+from tasks.images import publish_drift, publish_validation
+
+NO_LABELS = (
+    "No classifier: none of the images has a known label. Put some of them into sub-folders named after their class, or, "
+    "for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
+)
+
+
+@flow(name="images", persist_result=False)
+@tells_once
+def images(
+    workdir: str | None = None, profile: str | None = None, folder: str | None = None, model_name: str | None = None
+) -> dict[str, Any]:
+    """Bring a workspace's model up to date with its stream of images.
+
+    Args:
+        workdir: the workspace; by default the checkout, or for another profile than laptop one in the home.
+        profile: parameters under profiles/images to write into it.
+        folder: a folder of images to take in instead of the source in params.yaml.
+        model_name: name in the model registry.
+
+    Returns:
+        outcome (``nothing new``, ``no labels`` or ``judged``), workspace, model, version, and for a judged one promoted,
+        reason, champion and previous.
+    """
+    place = Path(workdir) if workdir else None
+    values = folder_values(Path(folder)) if folder else None
+    with image_run(workdir=place, profile=profile, model_name=model_name, values=values) as run:
+        if version := run.finished_before():
+            say(f"Nothing new: version {version} was made from exactly this data, code and these parameters.")
+            return run.result("nothing new", version=version)
+
+        run.stage("ingest")
+        try:
+            run.stage("validate")
+        finally:
+            publish_validation(run.folder)
+        run.stage("windows")
+        run.fetch_champion()
+        run.stage("drift")
+        publish_drift(run.folder)
+        run.stage("pretrain")
+        run.stage("probe")
+        run.stage("finetune")
+        run.stage("evaluate")
+        run.stage("report")
+
+        if not run.has_classifier:
+            say(NO_LABELS)
+            return run.result("no labels")
+        version = run.register()
+        decision = run.promote(version)
+        return run.result("judged", **decision)
