@@ -58,7 +58,7 @@ def identify(inputs: Inputs) -> Identity:
     }
     data = {
         "validation result": str(inputs.validation["hash"]),
-        "all windows": sha256_json([window["content_hash"] for window in inputs.windows]),
+        "all windows": sha256_json([window.content_hash for window in inputs.windows]),
         "training windows": sha256_json([window["content_hash"] for window in inputs.training]),
     }
     software = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}

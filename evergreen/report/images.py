@@ -70,6 +70,7 @@ def build(inputs: Inputs, config: ReportConfig, embed: Embed) -> str:
         "cards": words.cards(inputs, rows),
         "rows": rows,
         "registered": registered,
+        "recalls": scores.gate_recalls(inputs.evaluate),
         "mistakes": mistakes(inputs, config.mistakes),
         "identity": identify(inputs),
         "stream_sentence": words.stream_sentence(inputs),
@@ -104,17 +105,17 @@ def stream_section(inputs: Inputs, config: ReportConfig) -> dict[str, Any]:
 
 def arrivals(inputs: Inputs, number: int) -> list[tuple[str, list[Picture]]]:
     """Some images of the first window and of the first one that drifted: (title, pictures)."""
-    found = first_drift(inputs.drift)
-    shown = [("From the first window", inputs.windows[0])]
-    if found is not None and found["window_id"] != inputs.windows[0]["window_id"]:
-        shown.append(("From the first window that drifted", found))
+    found, first = first_drift(inputs.drift), inputs.windows[0]
+    shown = [("From the first window", first.window_id, str(first.start))]
+    if found is not None and found["window_id"] != first.window_id:
+        shown.append(("From the first window that drifted", str(found["window_id"]), str(found["start"])))
     rows = []
-    for title, window in shown:
-        images = open_windows(inputs.layout.windows, [str(window["window_id"])])
+    for title, window_id, start in shown:
+        images = open_windows(inputs.layout.windows, [window_id])
         chosen = sample(len(images), number, inputs.params["seed"])
         named = zip(images.take(chosen).numpy(), _labels(images.index, chosen), strict=True)
         pictures = [picture(image, label or "an unlabelled image") for image, (_, label) in named]
-        rows.append((f"{title}, {str(window['start'])[:10]}", pictures))
+        rows.append((f"{title}, {start[:10]}", pictures))
     return rows if number else []
 
 
@@ -162,7 +163,7 @@ def map_images(
     seed = inputs.params["seed"]
     clean, clean_index = open_folder(inputs.layout.test / "clean")
     if not len(clean):
-        images = open_windows(inputs.layout.windows, [str(window["window_id"]) for window in inputs.windows])
+        images = open_windows(inputs.layout.windows, [window.window_id for window in inputs.windows])
         rows = sample(len(images), config.map_points, seed)
         labels = [label for _, label in _labels(images.index, rows)]
         return images.take(rows).numpy(), labels, np.zeros(len(rows), bool), "images of the stream"

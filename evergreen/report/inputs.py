@@ -12,6 +12,7 @@ from evergreen.errors import BadInputError
 from evergreen.files import read_json
 from evergreen.images.arrays import read_index
 from evergreen.images.layout import ImageLayout
+from evergreen.images.windows import Window, read_windows
 
 Record = Mapping[str, Any]
 """An object of a JSON file."""
@@ -27,7 +28,7 @@ class Inputs:
 
     layout: ImageLayout
     params: Record
-    windows: Sequence[Record]
+    windows: Sequence[Window]
     training: Sequence[Record]
     index: pd.DataFrame
     hidden: int
@@ -59,7 +60,7 @@ def read_inputs(layout: ImageLayout, params: Record) -> Inputs:
     Raises:
         BadInputError: one is missing; the message names the step that writes it.
     """
-    windows = _windows(layout)
+    windows = read_windows(layout.windows)
     index = _index(layout, windows)
     hidden = _ids(layout.hidden_labels)
     gate = _ids(layout.gate_labels)
@@ -114,15 +115,8 @@ def _json(path: Path, step: str) -> Any:
     return read_json(path)
 
 
-def _windows(layout: ImageLayout) -> list[Record]:
-    found = [read_json(path) for path in sorted(layout.windows.glob("*/window.json"))]
-    if not found:
-        raise BadInputError(f"The report found no window in {layout.windows}. Run `evergreen run images` first.")
-    return sorted(found, key=lambda window: (str(window["start"]), str(window["window_id"])))
-
-
-def _index(layout: ImageLayout, windows: Sequence[Record]) -> pd.DataFrame:
-    frames = [read_index(layout.windows / str(window["window_id"])) for window in windows]
+def _index(layout: ImageLayout, windows: Sequence[Window]) -> pd.DataFrame:
+    frames = [read_index(layout.windows / window.window_id) for window in windows]
     return pd.concat([frame.assign(window=number) for number, frame in enumerate(frames)], ignore_index=True)
 
 

@@ -17,12 +17,23 @@ class Row:
     name: str
     note: str
     labels: int | None
-    accuracy: float
+    accuracy: float | None
     macro_f1: float | None = None
     noisy: float | None = None
     gain: float | None = None
     interval: tuple[float, float] | None = None
     registered: bool = False
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How a class fared at the gate. Fractions of 1; ``change`` is the challenger's recall minus the champion's."""
+
+    name: str
+    challenger: float
+    champion: float | None
+    change: float | None
+    support: int
 
 
 @dataclass(frozen=True)
@@ -65,14 +76,15 @@ def result_rows(probe: Record, finetune: Sequence[Record], predictions: pd.DataF
 
 
 def _pair(entry: Record, predictions: pd.DataFrame | None) -> list[Row]:
-    share = f"{100 * entry['label_fraction']:.3g}\u202f% of the labels"
+    share = f"{100 * entry['label_fraction']:.2g}\u202f% of the labels"
     labels = entry["labels"]
-    gain = entry["accuracy"] - entry["supervised_accuracy"]
+    measured = entry.get("accuracy") is not None
+    gain = entry["accuracy"] - entry["supervised_accuracy"] if measured else None
     tuned = Row(
         "Fine-tuned",
         share,
         labels,
-        entry["accuracy"],
+        entry.get("accuracy"),
         entry.get("macro_f1"),
         entry.get("accuracy_noisy"),
         gain,
@@ -83,7 +95,7 @@ def _pair(entry: Record, predictions: pd.DataFrame | None) -> list[Row]:
         "Supervised from scratch",
         f"{share}, same compute",
         labels,
-        entry["supervised_accuracy"],
+        entry.get("supervised_accuracy"),
         entry.get("supervised_macro_f1"),
         entry.get("supervised_accuracy_noisy"),
     )
@@ -123,6 +135,19 @@ def confusion(entry: Record, most: int = 10) -> Confusion:
     cells = [(int(cell) // len(classes), int(cell) % len(classes)) for cell in order]
     pairs = [(classes[i], classes[j], int(wrong[i, j])) for i, j in cells if wrong[i, j]]
     return Confusion(classes, counts.tolist(), shares.tolist(), pairs)
+
+
+def gate_recalls(evaluate: Record) -> list[Recall]:
+    """Recall of each class at the gate, the largest losses first, then in the order of names."""
+    if not evaluate.get("challenger"):
+        return []
+    before = (evaluate.get("champion") or {}).get("per_class_recall", {})
+    rows = []
+    for entry in evaluate["challenger"]["per_class"]:
+        name, found, champion = str(entry["class"]), float(entry["recall"]), before.get(entry["class"])
+        change = None if champion is None else found - champion
+        rows.append(Recall(name, found, champion, change, int(entry["support"])))
+    return sorted(rows, key=lambda row: (0.0 if row.change is None else row.change, row.name))
 
 
 def confident_mistakes(predictions: pd.DataFrame, most: int) -> pd.DataFrame:

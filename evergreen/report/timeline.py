@@ -59,7 +59,7 @@ def timeline(
         middle.set_ylabel("statistic")
         top.set_ylim(bottom=0)
         _events(top, drift, noise_start)
-        _legend(top)
+        _legend(top, drift)
         _use(strip, drift, training, noise_start)
         date_axis(strip, 4, 12)
         for axes in (top, middle):
@@ -70,30 +70,33 @@ def timeline(
 
 
 def _kind(record: Record) -> tuple[str, str, str]:
-    """Colour, marker and face of a window: three ways to tell reference, calm and drifted windows apart."""
+    """Colour, marker and face of a window: three ways to tell what was found in it."""
     if record["drift"]:
         return "alarm", "^", "alarm"
-    return ("calm", "s", "surface") if record.get("reference") else ("accent", "o", "accent")
+    if record["reference"]:
+        return "calm", "s", "surface"
+    return ("calm", "o", "surface") if record["p_value"] is None else ("accent", "o", "accent")
 
 
 def _mark(axes: Axes, x: float, y: float | None, record: Record) -> None:
-    if y is None:
-        return
+    """A stem with a head. A window without a value, because it was not tested, lies on the base line."""
     colour, marker, face = _kind(record)
-    axes.vlines(x, 0, y, color=PAINT[colour], linewidth=1.2, alpha=0.7)
+    axes.vlines(x, 0, y or 0, color=PAINT[colour], linewidth=1.2, alpha=0.7)
     size = 7 if record["drift"] else 5.5
-    axes.plot([x], [y], marker, color=PAINT[colour], markerfacecolor=PAINT[face], markersize=size, clip_on=False)
+    axes.plot([x], [y or 0], marker, color=PAINT[colour], markerfacecolor=PAINT[face], markersize=size, clip_on=False)
 
 
-def _legend(axes: Axes) -> None:
-    kinds = {"reference window": "s", "no drift": "o", "drift": "^"}
-    styles = {"s": ("calm", "surface"), "o": ("accent", "accent"), "^": ("alarm", "alarm")}
-    for name, marker in kinds.items():
-        edge, face = styles[marker]
+def _legend(axes: Axes, drift: Sequence[Record]) -> None:
+    kinds = [
+        ("reference", "s", "calm", "surface"),
+        ("no drift", "o", "accent", "accent"),
+        ("drift", "^", "alarm", "alarm"),
+    ]
+    if any(record["p_value"] is None and not record["reference"] for record in drift):
+        kinds.append(("not tested", "o", "calm", "surface"))
+    for name, marker, edge, face in kinds:
         axes.plot([], [], marker, color=PAINT[edge], markerfacecolor=PAINT[face], label=name)
-    axes.legend(
-        ncol=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, handletextpad=0.1, columnspacing=1
-    )
+    axes.legend(ncol=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.1, columnspacing=1)
 
 
 def _events(axes: Axes, drift: Sequence[Record], noise_start: datetime | None) -> None:
@@ -112,7 +115,7 @@ def _events(axes: Axes, drift: Sequence[Record], noise_start: datetime | None) -
 
 def _use(axes: Axes, drift: Sequence[Record], training: set[str], noise_start: datetime | None) -> None:
     """A strip with a bar for each stretch of windows that serves as reference, trains the encoder, or is noisy."""
-    reference = [r for r in drift if r.get("reference")]
+    reference = [r for r in drift if r["reference"]]
     trained = [r for r in drift if r["window_id"] in training]
     bars = [("reference", reference, "calm"), ("pretraining", trained, "accent")]
     axes.set_ylim(-0.6, 2.6)

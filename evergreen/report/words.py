@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evergreen.report.inputs import Inputs
+from evergreen.report.inputs import Inputs, Record
 from evergreen.report.page import counted, day, minute, number, p_value, percent, points, whole
 from evergreen.report.scores import Confusion, Row
 from evergreen.report.timeline import first_drift
@@ -30,17 +30,22 @@ def summary(inputs: Inputs) -> list[str]:
         f"{whole(known)} of them with a known label."
     ]
     if inputs.finetune:
-        best = inputs.finetune[0]
-        gain = best["accuracy"] - best["supervised_accuracy"]
-        side = "above" if gain >= 0 else "below"
-        sentences.append(
-            f"The classifier reaches {percent(best['accuracy'])} on the test images, "
-            f"{abs(100 * gain):.1f} points {side} the same network trained from scratch on the same labels."
-        )
+        sentences.append(_classifier_sentence(inputs.finetune[0]))
     else:
         sentences.append("No classifier was trained: there are not enough known labels.")
     sentences.append(drift_sentence(inputs))
     return sentences
+
+
+def _classifier_sentence(entry: Record) -> str:
+    if entry.get("accuracy") is None:
+        return f"A classifier was trained from {counted(entry['labels'], 'label')}; no test image measures it."
+    gain = entry["accuracy"] - entry["supervised_accuracy"]
+    side = "above" if gain >= 0 else "below"
+    return (
+        f"The classifier reaches {percent(entry['accuracy'])} on the test images, "
+        f"{abs(100 * gain):.1f} points {side} the same network trained from scratch on the same labels."
+    )
 
 
 def drift_sentence(inputs: Inputs) -> str:
@@ -67,10 +72,10 @@ def cards(inputs: Inputs, rows: Sequence[Row]) -> list[Card]:
     if linear is not None:
         found.append(Card("Linear probe", percent(linear.accuracy), "frozen features, test accuracy"))
     tuned = next((row for row in rows if row.registered), None)
-    if tuned is not None:
+    if tuned is not None and tuned.gain is not None:
         found.append(Card("Classifier", percent(tuned.accuracy), f"{tuned.note} ({whole(tuned.labels)})"))
-        gain = tuned.gain or 0.0
-        found.append(Card("Against supervised", points(gain), "points of test accuracy", "good" if gain > 0 else "bad"))
+        tone = "good" if tuned.gain > 0 else "bad"
+        found.append(Card("Against supervised", points(tuned.gain), "points of test accuracy", tone))
     found.append(_gate_card(inputs))
     return found
 
@@ -112,8 +117,8 @@ def stream_sentence(inputs: Inputs) -> str:
             f"(statistic {number(found['statistic'])}, p {p_value(found['p_value'])})."
         )
     return (
-        f"{counted(len(inputs.index), 'image')} in {counted(len(inputs.windows), 'window')}, {day(first['start'])} to "
-        f"{day(last['end'])} (UTC). Pretraining used {whole(len(inputs.training))} of the windows. {drifted}"
+        f"{counted(len(inputs.index), 'image')} in {counted(len(inputs.windows), 'window')}, {day(first.start)} to "
+        f"{day(last.end)} (UTC). Pretraining used {whole(len(inputs.training))} of the windows. {drifted}"
     )
 
 
@@ -154,13 +159,13 @@ def gate_sentence(inputs: Inputs) -> str:
     decision = found.get("decision")
     if decision is None:
         return "The gate was not asked."
-    parts = [f"{whole(found['n_gate'])} held-out images that no model learned from decide."]
-    if found.get("challenger"):
+    parts = [f"{counted(found['n_gate'], 'labelled image')} that no model learned from decide."]
+    if found["challenger"]["accuracy"] is not None:
         parts.append(f"The challenger gets {percent(found['challenger']['accuracy'])} of them right.")
-    if found.get("champion"):
-        parts.append(f"The champion gets {percent(found['champion']['accuracy'])}.")
-    else:
+    if found["champion"] is None:
         parts.append("There was no champion.")
+    elif found["champion"]["accuracy"] is not None:
+        parts.append(f"The champion gets {percent(found['champion']['accuracy'])}.")
     if decision.get("gain") is not None and decision.get("interval"):
         low, high = decision["interval"]
         parts.append(f"Gain: {points(decision['gain'])} points (interval {points(low)} to {points(high)}).")

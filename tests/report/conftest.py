@@ -83,8 +83,8 @@ class MadeUp:
             end = start + timedelta(days=1)
             content = content_sha256(index)
             window_id = f"images-{start:%Y%m%dT%H%M%SZ}-{end:%Y%m%dT%H%M%SZ}-{content[:12]}"
-            window = {"window_id": window_id, "start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"}
-            window |= {"rows": self.per_day, "content_hash": content}
+            window = {"window_id": window_id, "number": day, "start": f"{start.isoformat()}+00:00"}
+            window |= {"end": f"{end.isoformat()}+00:00", "rows": self.per_day, "content_hash": content}
             write_folder(self.layout.windows / window_id, self.paint(numbers), index)
             write_json(self.layout.windows / window_id / "window.json", window)
             self.windows.append(window)
@@ -110,10 +110,11 @@ class MadeUp:
     def _validation(self) -> None:
         rows = self.days * self.per_day
         expectations = [
-            {"suite": "index", "expectation": "expect_column_values_to_be_unique", "column": "image_id",
-             "success": True, "observed": None, "unexpected_count": 0},
-            {"suite": "images", "expectation": "expect_column_values_to_be_between", "column": "mean_red",
-             "success": True, "observed": {"min": 3.2, "max": 251.0}, "unexpected_count": 2},
+            {"suite": "index", "check": "duplicate image", "level": "row", "column": "duplicate_of", "success": True,
+             "expectation": "expect_column_values_to_be_null", "observed": [], "unexpected_count": 1, "limit": 0.01},
+            {"suite": "index", "check": "columns", "level": "dataset", "column": None, "success": True,
+             "expectation": "expect_table_columns_to_match_ordered_list", "observed": ["a"], "unexpected_count": None,
+             "limit": None},
         ]  # fmt: skip
         result = {"passed": True, "rows_read": rows + 3, "rows_accepted": rows, "rows_quarantined": 3}
         result |= {"reasons": {"near-constant": 2, "duplicate": 1}, "expectations": expectations, "failed": []}
@@ -133,12 +134,13 @@ class MadeUp:
                  "p_adjusted": min(1.0, float(p) * 7) if name in ("noise", "sharpness", "mmd") else 1.0}
                 for name, p in zip(TESTS, values, strict=True)
             ]  # fmt: skip
-            p_value = min(t["p_adjusted"] for t in tests)
-            records.append(
-                {**{key: window[key] for key in ("window_id", "start", "end", "rows")},
-                 "statistic": 0.2 if noisy else float(self.rng.uniform(0.001, 0.01)), "p_value": p_value,
-                 "drift": noisy, "tests": tests, "reference": day < 2}
-            )  # fmt: skip
+            reference = day < 2
+            shared = {key: window[key] for key in ("window_id", "start", "end", "rows")}
+            found = {"statistic": None, "p_value": None, "drift": False, "tests": []}
+            if not reference:
+                found = {"statistic": 0.2 if noisy else float(self.rng.uniform(0.001, 0.01)), "tests": tests,
+                         "p_value": min(t["p_adjusted"] for t in tests), "drift": noisy}  # fmt: skip
+            records.append({**shared, **found, "reference": reference, "note": None})
         write_json(self.layout.metrics / "drift.json", records)
 
     def _pretraining(self) -> None:
@@ -193,6 +195,9 @@ class MadeUp:
             {"image_id": ids, "label": self.test_labels, "prediction": predicted,
              "score": self.rng.uniform(0.3, 1, self.tests), "supervised": supervised}
         ).to_parquet(self.layout.predictions / "test.parquet")  # fmt: skip
+        common = {"label_fraction": 0.1, "labels": 24, "classes": self.classes}
+        if not self.tests:
+            return common
         table = pd.crosstab(self.test_labels, predicted).reindex(self.classes, axis=0, fill_value=0)
         table = table.reindex(self.classes, axis=1, fill_value=0)
         per_class = [
@@ -200,10 +205,10 @@ class MadeUp:
             for name in self.classes
         ]
         return {
-            "label_fraction": 0.1, "labels": 24, "accuracy": float((predicted == self.test_labels).mean()),
+            **common, "accuracy": float((predicted == self.test_labels).mean()),
             "macro_f1": 0.55, "supervised_accuracy": float((supervised == self.test_labels).mean()),
             "supervised_macro_f1": 0.4, "accuracy_noisy": 0.5, "supervised_accuracy_noisy": None,
-            "per_class": per_class, "confusion": table.to_numpy().tolist(), "classes": self.classes,
+            "per_class": per_class, "confusion": table.to_numpy().tolist(),
         }  # fmt: skip
 
     def _gate(self, metrics: Path) -> None:
@@ -217,7 +222,9 @@ class MadeUp:
             "checks": checks,
             "interval": [0.001, 0.02],
         }
-        champion = {"accuracy": 0.6, "macro_f1": 0.59, "per_class_recall": {}, "weights_sha256": "c" * 64}
+        per_class = [{"class": c, "precision": 0.6, "recall": 0.6, "f1": 0.6, "support": 8} for c in self.classes]
+        champion = {"accuracy": 0.6, "macro_f1": 0.59, "weights_sha256": "c" * 64, "per_class": per_class,
+                    "per_class_recall": dict.fromkeys(self.classes, 0.55)}  # fmt: skip
         write_json(
             metrics / "evaluate.json",
             {"n_gate": len(self.gate), "challenger": {**champion, "accuracy": 0.612, "weights_sha256": "d" * 64},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evergreen.errors import BadInputError
+from evergreen.files import read_json, write_json
 from evergreen.report import images
 from evergreen.report.images import ReportConfig, map_images
 from evergreen.report.inputs import read_inputs
@@ -116,14 +117,14 @@ def test_the_numbers_are_those_of_the_files(page: Page, finished: Any) -> None:
     gain = 100 * (best["accuracy"] - best["supervised_accuracy"])
     text = page.text
     assert f"{100 * best['accuracy']:.1f}\u202f%" in text
-    assert f"{abs(gain):.1f} points above" in text
+    assert f"{abs(gain):.1f} points {'above' if gain >= 0 else 'below'}" in text
     assert "61.0\u202f%" in text  # linear probe
     assert "243 images read = 240 accepted + 3 quarantined" in text
     assert "24 labels are known to the models. 192 more exist but are hidden" in text
     assert "Drift was first reported for 2026-01-07, the day on which the noise starts." in text
     for name in ("truncated", "animated", "near-constant"):
         assert name in text
-    codes = {window["content_hash"][:12] for window in inputs.windows}
+    codes = {window.content_hash[:12] for window in inputs.windows}
     assert all(code in text for code in codes)
     for value in (inputs.validation["hash"], inputs.pretrain["weights_sha256"], inputs.params["champion"]):
         assert value in text.replace(" ", "")
@@ -206,6 +207,21 @@ def test_a_missing_file_names_its_step(make_run: Callable[[], Any]) -> None:
     with pytest.raises(BadInputError, match="drift"):
         images.run(run.layout.workspace, params)
     assert not run.layout.report.exists()
+
+
+def test_a_classifier_without_a_test_set_has_a_page(make_run: Callable[[], Any]) -> None:
+    run = make_run()
+    run.tests = 0
+    params = run.build()
+    gate = read_json(run.layout.metrics / "evaluate.json")
+    unmeasured = {"accuracy": None, "macro_f1": None, "per_class_recall": {}, "per_class": []}
+    gate |= {"n_gate": 0, "challenger": unmeasured, "champion": unmeasured}
+    write_json(run.layout.metrics / "evaluate.json", gate)
+    images.run(run.layout.workspace, params)
+    text = Page(run.layout.report.read_text()).text
+    assert "A classifier was trained from 24 labels; no test image measures it." in text
+    assert "0 labelled images that no model learned from decide." in text
+    assert "None" not in text
 
 
 def test_unknown_parameters_are_refused(make_run: Callable[[], Any]) -> None:

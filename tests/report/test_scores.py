@@ -3,7 +3,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.report.scores import confident_mistakes, confusion, paired_interval, result_rows
+from evergreen.report.scores import confident_mistakes, confusion, gate_recalls, paired_interval, result_rows
 
 CLASSES = ["a", "b", "c"]
 answers = st.lists(
@@ -62,6 +62,17 @@ def test_confusion_counts_and_mix_ups(rows: list[tuple[str, str, str, float]]) -
             wrong[label, seen] = wrong.get((label, seen), 0) + 1
     assert {(a, b): n for a, b, n in matrix.pairs} == wrong
     assert [n for *_, n in matrix.pairs] == sorted(wrong.values(), reverse=True)
+
+
+def test_recalls_at_the_gate_begin_with_the_largest_loss() -> None:
+    found = [{"class": name, "recall": recall, "support": 9} for name, recall in (("a", 0.5), ("b", 0.9), ("c", 0.1))]
+    champion = {"per_class_recall": {"a": 0.4, "b": 0.95}}
+    rows = gate_recalls({"challenger": {"per_class": found}, "champion": champion})
+    assert [row.name for row in rows] == ["b", "c", "a"]
+    np.testing.assert_allclose([rows[0].change, rows[2].change], [-0.05, 0.1])
+    assert rows[1].change is None
+    assert [row.name for row in gate_recalls({"challenger": {"per_class": found}, "champion": None})] == ["a", "b", "c"]
+    assert gate_recalls({"skipped": "there is no classifier"}) == []
 
 
 def test_rows_pair_each_model_with_its_supervised_counterpart() -> None:

@@ -48,6 +48,12 @@ def test_every_window_is_marked_in_both_panels() -> None:
     assert "alarm level, p = 0.001" in svg
 
 
+def test_windows_that_were_not_tested_are_told_apart() -> None:
+    tested = [record(1, p_value=None, statistic=None), record(2)]
+    assert "not tested" not in str(timeline(tested, set(), 0.001, None, "reference"))
+    assert "not tested" in str(timeline([*tested, record(3, p_value=None, statistic=None)], set(), 0.001, None, "x"))
+
+
 def test_missing_p_values_and_levels_are_left_out() -> None:
     svg = str(timeline([record(1, p_value=None)], set(), None, None, "one"))
     assert "alarm level" not in svg
