@@ -73,7 +73,7 @@ def index_suite(config: ValidateConfig, classes: Sequence[str] | None) -> list[C
     share = 1 - config.max_quarantined_fraction
     unique = 1 - config.max_duplicate_fraction
     labels = (
-        gxe.ExpectColumnValuesToMatchRegex(column="label", regex=r"^\S(.*\S)?$", mostly=share)
+        gxe.ExpectColumnValuesToMatchRegex(column="label", regex=r"^\S(?:.*\S)?$", mostly=share)
         if classes is None
         else gxe.ExpectColumnValuesToBeInSet(column="label", value_set=sorted(classes), mostly=share)
     )

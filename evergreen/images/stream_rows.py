@@ -9,8 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evergreen.errors import BadInputError
-from evergreen.images.arrays import INDEX_FILE, open_folder, open_images, pixel_sha256, read_index
+from evergreen.images.arrays import IMAGES_FILE, INDEX_FILE, open_folder, pixel_sha256, read_index
 from evergreen.images.expectations import FOLDER_COLUMNS, INDEX_COLUMNS
 from evergreen.images.statistics import CHANNELS, FEATURES, chunks, describe
 from evergreen.progress import Progress
@@ -48,15 +47,15 @@ def _folder_row(folder: Path) -> dict[str, object]:
     try:
         index = pq.ParquetFile(folder / INDEX_FILE)
         row["columns"] = ", ".join(f"{field.name} {field.type}" for field in index.schema_arrow)
-        images = open_images(folder)
-    except FileNotFoundError:
-        row["problem"] = f"{INDEX_FILE} is missing"
-    except (pa.ArrowInvalid, OSError, BadInputError) as error:
+        images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        row["problem"] = f"{Path(str(error.filename)).name} is missing"
+    except (pa.ArrowInvalid, OSError, ValueError, EOFError) as error:
         row["problem"] = str(error)
     else:
         row["surplus"] = len(images) - index.metadata.num_rows
         row["dtype"] = str(images.dtype)
-        row["height"], row["width"], row["channels"] = images.shape[1:]
+        row["height"], row["width"], row["channels"] = (*images.shape[1:4], 0, 0, 0)[:3]
     return row
 
 

@@ -30,7 +30,9 @@ def tree(folder):
 
 
 def stamps(folder):
-    return {p.name: [(f.name, f.stat().st_mtime_ns, f.stat().st_ino) for f in sorted(p.iterdir())] for p in folder.iterdir()}
+    return {
+        p.name: [(f.name, f.stat().st_mtime_ns, f.stat().st_ino) for f in sorted(p.iterdir())] for p in folder.iterdir()
+    }
 
 
 def everything(layout):
@@ -62,7 +64,9 @@ def test_pixels_and_index_rows_arrive_unchanged(make_stream, params):
     params["windows"] |= {"hours": 36}
     run(layout.workspace, params)
     raw = [open_folder(day) for day in day_folders(layout.raw)]
-    pixels = dict(zip([i for _, index in raw for i in index["image_id"]], np.concatenate([a for a, _ in raw]), strict=True))
+    pixels = dict(
+        zip([i for _, index in raw for i in index["image_id"]], np.concatenate([a for a, _ in raw]), strict=True)
+    )
     rows = pd.concat([index for _, index in raw]).set_index("image_id")
     for window in read_windows(layout.windows):
         images, index = open_folder(layout.windows / window.window_id)

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from evergreen.errors import BadInputError
 from evergreen.stream.windows import Tumbling, moment, runs
 
 HOUR = 3_600_000_000
-TIMES = st.lists(st.integers(-10**15, 10**17), max_size=40).map(sorted)
+TIMES = st.lists(st.integers(-(10**15), 10**17), max_size=40).map(sorted)
 
 
 @given(times=TIMES, hours=st.integers(1, 400))
@@ -19,7 +20,9 @@ def test_by_time_each_event_is_in_the_one_window_of_the_grid_that_covers_it(time
     for time, number in zip(times, numbers, strict=True):
         start, end = config.bounds(int(number), time, time)
         assert start <= moment(time) < end
-        covering = [k for k in range(int(number) - 2, int(number) + 3) if k * hours * HOUR <= time < (k + 1) * hours * HOUR]
+        covering = [
+            k for k in range(int(number) - 2, int(number) + 3) if k * hours * HOUR <= time < (k + 1) * hours * HOUR
+        ]
         assert covering == [number]
 
 
@@ -65,7 +68,7 @@ def test_events_out_of_order_are_refused_by_name(by):
 def test_runs_are_the_maximal_stretches(values):
     found = list(runs(np.array(values, dtype=np.int64)))
     assert [value for value, start, stop in found for _ in range(start, stop)] == values
-    assert all(left[0] != right[0] for left, right in zip(found, found[1:], strict=False))
+    assert all(left[0] != right[0] for left, right in pairwise(found))
 
 
 @pytest.mark.parametrize("wrong", [{"hours": 0}, {"rows": 0}, {"by": "size"}, {"minutes": 5}])
