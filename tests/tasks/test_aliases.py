@@ -88,20 +88,20 @@ def test_failed_verification_stops_the_move(settings: Settings, client: MlflowCl
 
 
 def test_rivals_leave_one_winner(settings: Settings, client: MlflowClient) -> None:
-    """Three processes promote at once, each against version 1: one wins, and version 1 is what it can roll back to."""
+    """Two processes promote at once, each against version 1: one wins, and version 1 is what it can roll back to."""
     force(settings, "1")
     rivals = {
         version: subprocess.Popen(
             [sys.executable, "-c", RIVAL, version], env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, cwd=settings.home
         )
-        for version in ("2", "3", "4")
+        for version in ("2", "3")
     }
     while len(list(settings.home.glob("ready-*"))) < len(rivals):
         assert all(rival.poll() is None for rival in rivals.values()), "a rival died before the race"
     (settings.home / "go").touch()
     codes = {version: rival.wait(timeout=120) for version, rival in rivals.items()}
     winners = [version for version, code in codes.items() if code == 0]
-    assert sorted(codes.values()) == [0, 7, 7]
+    assert sorted(codes.values()) == [0, 7]
     assert aliases_of(client, "images") == {"champion": winners[0], "previous": "1"}
     assert [entry["to"] for entry in history(client, "images")] == ["1", winners[0]]
 

@@ -68,7 +68,7 @@ def test_complete_record_from_files_alone(settings: Settings, finished: Workspac
     client = connect(settings)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["pretrain.epochs"] == "6"
+    assert run.data.params["pretrain.epochs"] == str(finished.params["images"]["pretrain"]["epochs"])
     assert run.data.params["seed"] == "0"
     assert "champion" not in run.data.params
     assert run.data.tags["profile"] == "laptop"

@@ -256,7 +256,7 @@ def test_decision_against_another_champion_is_void(settings: Settings, workspace
     with pytest.raises(ChampionMovedError):
         registry.promote(settings, workspace, "3")
     assert aliases_of(connect(settings), "images") == {"champion": "2", "previous": "1"}
-    assert not registry.is_decided(settings, "images", "3")
+    assert "decision" not in get_version(connect(settings), "images", "3").tags
 
 
 def test_evaluation_of_other_weights_is_refused(settings: Settings, workspace: Workspace, add) -> None:
@@ -273,11 +273,3 @@ def test_tampered_challenger_never_becomes_champion(settings: Settings, workspac
     with pytest.raises(BadInputError, match="changed or damaged"):
         registry.promote(settings, workspace, "1")
     assert aliases_of(connect(settings), "images") == {}
-
-
-def test_is_decided_once_the_decision_was_acted_on(settings: Settings, workspace: Workspace, add) -> None:
-    info = add(1)
-    assert not registry.is_decided(settings, "images", "1")
-    evaluation(workspace, info.weights_sha256, None, False)
-    registry.promote(settings, workspace, "1")
-    assert registry.is_decided(settings, "images", "1")
