@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -253,6 +255,16 @@ def test_score_refuses_bad_arguments(
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_python_of_the_readme_runs(registered: Settings) -> None:
+    readme = (CHECKOUT / "mlflow" / "README.md").read_text()
+    code = re.findall(r"```python\n(.+?)```", readme, flags=re.DOTALL)
+    assert len(code) == 1
+    names: dict[str, Any] = {}
+    exec(code[0].replace("sqlite:////path/to/.evergreen/mlflow.db", registered.tracking_uri), names)
+    assert list(names["answers"].columns) == ["prediction", "score", "probabilities"]
+    assert names["model"].metadata.metadata["classes"] == CLASSES
 
 
 @pytest.mark.slow
