@@ -34,7 +34,7 @@ app.command("score")(score_cli.score)
 
 Profile = Annotated[
     str | None,
-    typer.Option(help="Parameters to write into the workspace: smoke, laptop, hour or gpu.", show_default=False),
+    typer.Option(help="Parameters to write into the workspace: smoke, laptop, hour, gpu.", show_default=False),
 ]
 Workdir = Annotated[
     Path | None,
@@ -109,7 +109,7 @@ def serve(
     cron: Annotated[str, typer.Option(help="When to run, as a cron expression in UTC.")] = "0 2 * * *",
     port: Annotated[int, typer.Option(help="Port of the Prefect server on loopback.")] = 4200,
 ) -> None:
-    """Serve the image flow on a schedule, nightly by default, until Ctrl-C. A run that finds nothing new says so and ends.
+    """Run the image flow on a schedule, nightly by default, until Ctrl-C. A run that finds nothing new says so.
 
     Example: evergreen serve --cron "30 1 * * *"
     """
@@ -171,7 +171,7 @@ def _bound_threads(workspace: Workspace, domain: str) -> None:
 
 @contextmanager
 def _told_to_the_run() -> Iterator[None]:
-    """Leave the step's error to the run that started it, if one did: DVC would swallow it, and two would be too many."""
+    """Leave the step's error to the run that started it, if one did: DVC would swallow the text and the status."""
     try:
         yield
     except EvergreenError as error:

@@ -56,10 +56,8 @@ def _scores(metrics: Path) -> Iterator[tuple[str, str]]:
     if "skipped" in probe:
         yield "probe", f"skipped: {probe['skipped']}"
     else:
-        yield (
-            "probe",
-            f"linear {probe['linear_accuracy']:.1%}, kNN {probe['knn_accuracy']:.1%} of {probe['n_test']:,} test images",
-        )
+        accuracies = f"linear {probe['linear_accuracy']:.1%}, kNN {probe['knn_accuracy']:.1%}"
+        yield "probe", f"{accuracies} of {probe['n_test']:,} test images"
     rows = read_json(metrics / "finetune.json")
     for row in rows if isinstance(rows, list) else []:
         share = f"{row['label_fraction']:.0%} of the labels"

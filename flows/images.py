@@ -12,8 +12,8 @@ from tasks.folder_source import folder_values
 from tasks.images import publish_drift, publish_validation
 
 NO_LABELS = (
-    "No classifier: none of the images has a known label. Put some of them into sub-folders named after their class, or, "
-    "for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
+    "No classifier: too few images have a known label. Put some of them into sub-folders named after their class, "
+    "or, for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
 )
 
 
@@ -31,8 +31,8 @@ def images(
         model_name: name in the model registry.
 
     Returns:
-        outcome (``nothing new``, ``no labels`` or ``judged``), workspace, model, version, and for a judged one promoted,
-        reason, champion and previous.
+        outcome (``nothing new``, ``no labels`` or ``judged``), workspace, model, version, and for a judged one
+        promoted, reason, champion and previous.
     """
     place = Path(workdir) if workdir else None
     values = folder_values(Path(folder)) if folder else None

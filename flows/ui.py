@@ -1,13 +1,10 @@
 """The user interfaces of MLflow and Prefect, side by side on loopback."""
 
-import os
 import signal
-import sys
 import threading
 from contextlib import ExitStack
 
 from evergreen.errors import BadInputError
-from tasks.mlflow_store import connect
 from tasks.process import start_server, stop_session
 from tasks.server import FOR_THE_UI, PrefectServer, require_free, wait_for
 from tasks.settings import LOOPBACK, Settings
@@ -31,26 +28,11 @@ def show(settings: Settings, mlflow_port: int, prefect_port: int) -> None:
 
 
 def _mlflow(settings: Settings, port: int, servers: ExitStack) -> str:
-    if settings.tracking_uri.startswith(("http://", "https://")):
+    if not settings.local_store:
         return settings.tracking_uri
     require_free(port)
-    connect(settings)  # makes the store, where this is the first command
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        LOOPBACK,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifacts.as_uri()]
-    log = settings.logs / "mlflow-server.log"
-    process = start_server(command, settings.home, os.environ | settings.environment(), log)
+    script, log = settings.checkout / "mlflow" / "serve.sh", settings.logs / "mlflow-server.log"
+    process = start_server(["sh", str(script), str(port)], settings.home, settings.child_environment(), log)
     servers.callback(stop_session, process)
     url = f"http://{LOOPBACK}:{port}"
     wait_for(f"{url}/health", process, log)

@@ -25,7 +25,7 @@ DOMAIN = "images"
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether a failure is worth a retry: a busy workspace, a locked database, a server out of reach. Never bad input."""
+    """Whether a failure is worth a retry: a busy workspace, a locked database, a server out of reach."""
     error = state.data
     if isinstance(error, EvergreenError):
         return isinstance(error, InfrastructureError)

@@ -1,12 +1,17 @@
-"""What a killed run leaves in Prefect: its flow and task runs stay RUNNING. The next run of the workspace closes them."""
+"""What a killed run leaves in Prefect: flow and task runs that stay RUNNING, until the next run closes them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter, TaskRunFilterState
-from prefect.client.schemas.filters import TaskRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run

@@ -38,7 +38,7 @@ def end_session_with_parent() -> None:
 def run_in_own_session(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
     """Run a command with the terminal's streams and wait for it; its exit status, negative for a signal.
 
-    The command leads a session of its own. Whatever ends the wait, Ctrl-C or SIGTERM, ends the command and all its children.
+    The command leads a session of its own. Whatever ends the wait, Ctrl-C or SIGTERM, ends it and all its children.
     """
     process = subprocess.Popen(list(command), cwd=folder, env=dict(environment), start_new_session=True)
     try:
@@ -77,7 +77,7 @@ def stop_session(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main(command: Sequence[str]) -> int:
-    """Run a command until it ends or this process is told to end; then the command gets half the time to go politely."""
+    """Run a command until it ends or this process is told to end; then it gets half the time to go politely."""
     process = subprocess.Popen(list(command))
 
     def end(number: int, frame: FrameType | None) -> None:

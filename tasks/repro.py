@@ -1,13 +1,12 @@
 """One DVC stage in a process of its own: ``python -P -m tasks.repro STAGE``, with the workspace as working directory.
 
-The same as ``dvc repro --single-item STAGE``, but DVC's own error goes into the status file beside the step's, instead of
-being printed on top of it, and the whole session ends when the run that started it does.
+The same as ``dvc repro --single-item STAGE``, but DVC's own error goes into the status file where the step left none,
+instead of being printed on top of it, and the whole session ends when the run that started it does.
 """
 
 import logging
 import sys
 
-from evergreen.files import read_json, write_json
 from tasks.process import end_session_with_parent
 from tasks.status import StepStatus
 

@@ -79,19 +79,17 @@ class PrefectServer:
 
 
 def _environment(settings: Settings, port: int) -> dict[str, str]:
-    values = os.environ | settings.environment()
+    values = settings.child_environment()
     values.pop("PREFECT_API_URL", None)
-    return (
-        values
-        | {
-            "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-            "PREFECT_SERVER_API_HOST": LOOPBACK,
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port}",  # there is no password: no other page may ask
-            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        }
-    )
+    return values | {
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_SERVER_API_PORT": str(port),
+        # There is no password: no page from elsewhere may ask.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port}",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect_home / "ui"),
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
 
 
 def free_port() -> int:

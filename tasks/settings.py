@@ -1,6 +1,7 @@
 """Where Evergreen keeps its state, and the environment of everything it starts: one object, made in one place."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ TELEMETRY_OFF = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The places of this installation. Nothing else in the repository builds a path into the state folder or a server URI.
+    """The places of this installation. Nothing else builds a path into the state folder or the URI of a server.
 
     Attributes:
         checkout: the folder with dvc.yaml and the packages.
@@ -114,6 +115,11 @@ class Settings:
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         }
         return values | ({"PREFECT_API_URL": self.prefect_api} if self.prefect_api else {})
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment of a child process: this one's, the settings', and this installation's commands first."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return os.environ | self.environment() | {"PATH": path}
 
     def apply(self) -> "Settings":
         """Set the environment of this process and make the home. Call it before Prefect or MLflow is imported."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ class StageError(EvergreenError):
 
 
 class InfrastructureError(EvergreenError):
-    """DVC could not start or finish a stage for a reason that may pass, such as another process at work. Worth a retry."""
+    """DVC was kept from working by something that may pass, such as another process. Worth a retry."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ class StageResult:
 
 
 def reproduce(settings: Settings, workspace: Workspace, stage: str) -> StageResult:
-    """Bring one stage up to date, in a process of its own that writes to this one's terminal. Upstream stages come first.
+    """Bring one stage up to date, in a process of its own that writes to this one's terminal.
+
+    DVC does not look at the stages before it: bring those up to date first.
 
     Raises:
         StageError: the step failed; text and exit code are its own.
@@ -66,7 +67,7 @@ def reproduce(settings: Settings, workspace: Workspace, stage: str) -> StageResu
         remove(report)
         _drop_stale_locks(workspace)
         command = [sys.executable, "-P", "-m", "tasks.repro", stage]
-        code = run_in_own_session(command, workspace.root, _environment(settings) | {VARIABLE: str(report)})
+        code = run_in_own_session(command, workspace.root, settings.child_environment() | {VARIABLE: str(report)})
     status = StepStatus.read(report)
     if status is not None and status.busy:
         raise InfrastructureError(f"Stage {stage} cannot start in {workspace.root}: {status.message}")
@@ -92,7 +93,7 @@ def stale_stages(settings: Settings, workspace: Workspace) -> list[str]:
         _drop_stale_locks(workspace)
         command = [sys.executable, "-P", "-m", "dvc", "status", "--json"]
         done = subprocess.run(
-            command, cwd=workspace.root, env=_environment(settings), capture_output=True, text=True, check=False
+            command, cwd=workspace.root, env=settings.child_environment(), capture_output=True, text=True, check=False
         )
     if done.returncode != 0:
         raise InfrastructureError(f"dvc status failed in {workspace.root}: {done.stderr.strip()}")
@@ -121,12 +122,6 @@ def _identity(stage: dict[str, Any]) -> dict[str, Any]:
         "deps": {dep["path"]: dep["md5"] for dep in stage.get("deps", [])},
         "params": stage.get("params", {}),
     }
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The environment of DVC: the settings', and the `evergreen` command of this very installation first on PATH."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return os.environ | settings.environment() | {"PATH": path}
 
 
 def _drop_stale_locks(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
-"""A workspace: params.yaml, dvc.yaml, dvc.lock and data/ in one folder. Everything a run reads and writes but the servers.
+"""A workspace: params.yaml, dvc.yaml, dvc.lock and data/ in one folder.
 
-The checkout is the default one. Any other folder gets the same pipeline, links to the code and a DVC configuration of its
-own, with the cache shared through the home.
+The checkout is the default one. Any other folder gets the same pipeline, links to the code and a DVC configuration of
+its own, with the cache shared through the home.
 
 Which parameters hold: a new workspace starts from the checkout's params.yaml. Naming a profile writes the profile's
 parameters, also over a params.yaml that exists; without one an existing params.yaml is kept. Single values given on the
@@ -100,14 +100,14 @@ def open_workspace(
     model_name: str | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> Iterator[Workspace]:
-    """Open a workspace, creating or refreshing it, write the given parameters into it, and hold it while the block runs.
+    """Open a workspace, making it if need be, write the given parameters into it, and hold it for the block.
 
     Args:
         settings: the places of this installation.
         domain: ``images``; the section of params.yaml that the parameters below belong to.
         profile: a name under ``profiles/<domain>/``, or ``laptop``: params.yaml as it is committed.
         workdir: the folder; by default the checkout, or for another profile than laptop one of its own in the home.
-        model_name: name in the model registry; default ``<domain>``, ``<domain>-<profile>`` or ``<domain>-<folder name>``.
+        model_name: name in the model registry; default ``<domain>``, ``<domain>-<profile>`` or ``<domain>-<folder>``.
         values: single parameters of the domain, nested as in params.yaml.
 
     Raises:
@@ -150,7 +150,7 @@ def _overlay(settings: Settings, domain: str, profile: str | None) -> dict[str, 
 
 
 def _furnish(settings: Settings, root: Path) -> None:
-    """Put the pipeline, the links to the code and DVC's configuration in place; what is right already stays untouched."""
+    """Put pipeline, links to the code and DVC's configuration in place; what is right already stays untouched."""
     root.mkdir(parents=True, exist_ok=True)
     for name in LINKS:
         link, target = root / name, settings.checkout / name

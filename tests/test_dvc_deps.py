@@ -1,6 +1,7 @@
 """Each stage depends on exactly the code that its step imports; a missing file would leave a stale result in place."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -40,12 +41,18 @@ def code_of(module: str) -> list[str]:
     """Everything that a step's module imports, itself included; packages that hold a docstring at most do not count."""
     start = module_file(module)
     assert start is not None, f"{module} is missing"
+    reached = closure(start)
+    return sorted(str(path.relative_to(ROOT)) for path in reached if path.name != "__init__.py" or has_code(path))
+
+
+def closure(start: Path) -> set[Path]:
+    """A file and all of ours that it imports, directly or not."""
     seen, left = {start}, [start]
     while left:
         new = direct_imports(left.pop()) - seen
         seen |= new
         left += new
-    return sorted(str(path.relative_to(ROOT)) for path in seen if path.name != "__init__.py" or has_code(path))
+    return seen
 
 
 def has_code(path: Path) -> bool:
@@ -53,14 +60,19 @@ def has_code(path: Path) -> bool:
 
 
 def other_files_of(code: list[str]) -> list[str]:
-    """Files beside the code that it names in a string, such as templates."""
-    files: list[str] = []
-    for name in code:
-        path = ROOT / name
-        text = path.read_text()
-        others = (other for other in path.parent.iterdir() if other.is_file() and other.suffix not in (".py", ".pyc"))
-        files += [str(other.relative_to(ROOT)) for other in others if other.name in text]
-    return sorted(set(files))
+    """Files beside the code that it, or another of them, names: templates, styles."""
+    texts = [(ROOT / name).read_text() for name in code]
+    beside = {
+        path
+        for folder in {(ROOT / name).parent for name in code}
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    found: set[Path] = set()
+    while new := {path for path in beside - found if any(path.name in text for text in texts)}:
+        found |= new
+        texts += [path.read_text() for path in new]
+    return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
 @pytest.mark.parametrize("step", STEPS["images"])
@@ -80,11 +92,26 @@ def test_stages_are_the_steps() -> None:
 
 
 def test_no_file_of_the_library_is_forgotten() -> None:
-    """A file that no step needs is dead, or reached in a way that the walk above does not see."""
-    reached = {dep for stage in STAGES.values() for dep in stage["deps"] if dep.startswith("evergreen/")}
+    """A file that no step, task or command needs is dead, or reached in a way that the walk above does not see."""
+    upstairs = [path for floor in ("flows", "tasks") for path in (ROOT / floor).rglob("*.py")]
+    used = {str(path.relative_to(ROOT)) for start in upstairs for path in closure(start)}
+    used |= {dep for stage in STAGES.values() for dep in stage["deps"]}
+    used.add("evergreen/images/pyfunc.py")  # MLflow loads it by name
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "evergreen").rglob("*.py") if path.name != "__init__.py"}
-    outside = {"evergreen/steps.py", "evergreen/images/pyfunc.py", "evergreen/images/scoring.py"}
-    assert there - reached - outside == set()
+    assert there - used == set()
+
+
+@pytest.mark.parametrize("step", STEPS["images"])
+def test_stage_depends_on_the_parameters_that_its_step_reads(step: str) -> None:
+    others = {str(module_file(module).relative_to(ROOT)) for name, module in STEPS["images"].items() if name != step}
+    names = {
+        name
+        for path in set(code_of(STEPS["images"][step])) - others
+        for name in re.findall(r'\bparams(?:\[|\.get\()"(\w+)"', (ROOT / path).read_text())
+    }
+    covered = {key.removeprefix("images").removeprefix(".").split(".")[0] for key in STAGES[step]["params"]}
+    missing = names - covered if "" not in covered else set()  # "" is the whole section
+    assert missing == set(), f"dvc.yaml, stage {step}: add these under params, each after `images.`"
 
 
 def test_parameters_of_a_stage_exist() -> None:
