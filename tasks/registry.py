@@ -39,12 +39,6 @@ LOADER = "evergreen.images.pyfunc"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch", "torchvision")
 
 
-def find_by_run_key(settings: Settings, model_name: str, run_key: str) -> str | None:
-    """The version that was registered for a run key, None if there is none."""
-    found = find_run_key(connect(settings), model_name, run_key)
-    return None if found is None else found.version
-
-
 def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str) -> ModelVersionInfo:
     """Make a version of the workspace's classifier, with its identity as tags.
 
@@ -69,6 +63,7 @@ def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str
     name = params["model_name"]
     with locked(settings):
         if (found := find_run_key(client, name, run_key)) is not None:
+            _link(client, run_id, found)
             return found
         folder = ImageLayout(workspace.root).classifier
         classifier = bundle.load(folder)
@@ -88,7 +83,15 @@ def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
-        return get_version(client, name, str(made.version))
+        info = get_version(client, name, str(made.version))
+        _link(client, run_id, info)
+        return info
+
+
+def _link(client: MlflowClient, run_id: str, info: ModelVersionInfo) -> None:
+    """Tell a run which version its inputs made, whichever run registered it."""
+    client.set_tag(run_id, RUN_KEY, info.tags[RUN_KEY])
+    client.set_tag(run_id, "model_version", f"{info.name}/{info.version}")
 
 
 def load(settings: Settings, info: ModelVersionInfo, device: str = "cpu") -> Classifier:

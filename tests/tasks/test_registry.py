@@ -21,7 +21,7 @@ from tasks import record, registry
 from tasks.aliases import ChampionMovedError, history, move_champion
 from tasks.mlflow_store import connect
 from tasks.settings import CHECKOUT, Settings
-from tasks.versions import ModelVersionInfo, aliases_of, get_version, list_versions
+from tasks.versions import ModelVersionInfo, aliases_of, find_run_key, get_version, list_versions
 from tasks.workspace import Workspace
 
 CLASSES = ["blue", "green", "red"]
@@ -86,9 +86,20 @@ def test_same_run_key_makes_no_second_version(settings: Settings, workspace: Wor
     first, again, other = add(1), add(1), add(2)
     assert again == first
     assert other.version == "2"
-    assert registry.find_by_run_key(settings, "images", "key-2") == "2"
-    assert registry.find_by_run_key(settings, "images", "key-3") is None
-    assert registry.find_by_run_key(settings, "no-such-model", "key-1") is None
+    client = connect(settings)
+    assert find_run_key(client, "images", "key-2") == other
+    assert find_run_key(client, "images", "key-3") is None
+    assert find_run_key(client, "no-such-model", "key-1") is None
+
+
+def test_run_that_made_nothing_new_names_the_version(settings: Settings, workspace: Workspace, add) -> None:
+    first = add(1)
+    run_id = record.start_run(settings, workspace)
+    assert run_id != first.run_id
+    assert registry.register(settings, workspace, run_id, "key-1") == first
+    for made_by in (first.run_id, run_id):
+        tags = connect(settings).get_run(made_by).data.tags
+        assert (tags["run_key"], tags["model_version"]) == ("key-1", "images/1")
 
 
 def test_nothing_in_the_store_is_pickled(settings: Settings, add) -> None:
