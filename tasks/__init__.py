@@ -1,0 +1,1 @@
+"""How a step runs: DVC stages, MLflow records, Prefect tasks."""
