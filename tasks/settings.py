@@ -109,6 +109,7 @@ class Settings:
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "DVC_SITE_CACHE_DIR": str(self.dvc_state),
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads lose ten times their speed to a busy neighbour
             "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
             "PREFECT_TASKS_DISABLE_CACHING": "true",
