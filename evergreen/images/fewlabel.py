@@ -14,7 +14,7 @@ from evergreen.config import Config
 from evergreen.images.augment import DRAWS, AugmentConfig, augment, to_float
 from evergreen.images.encoders import Encoder, EncoderConfig, build_encoder, forward_flops
 from evergreen.images.imageset import ImageSet
-from evergreen.images.linear import Split, cross_validate, fit_linear
+from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.progress import Progress
 from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Resolved, autocast
@@ -110,7 +110,7 @@ def linear_start(
     encoder.eval()
     with torch.no_grad(), autocast(precision, labelled.images.device):
         features = torch.cat([encoder(chunk).float() for chunk in labelled.images.split(512)])
-    mean, std = features.mean(dim=0), features.std(dim=0) + 1e-6
+    mean, std = spread(features)
     data = Split((features - mean) / std, labelled.labels)
     folds = min(folds, len(labelled.labels))
     l2 = cross_validate(data, labelled.classes, penalties, folds, max_iterations=100)

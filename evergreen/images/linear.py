@@ -16,6 +16,16 @@ class Split:
     labels: Tensor
 
 
+def spread(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of feature vectors (N, D), to standardise with.
+
+    A feature that hardly varies among these rows may vary among others; divided by its own spread it would drown all
+    the rest. So none counts as less than a tenth of the average spread.
+    """
+    std = features.std(dim=0)
+    return features.mean(dim=0), std.clamp(min=max(0.1 * float(std.mean()), 1e-6))
+
+
 def fit_linear(train: Split, classes: int, l2: float, max_iterations: int) -> nn.Linear:
     """Multinomial logistic regression by L-BFGS from zero: the mean cross entropy plus l2/2 · ‖weights‖²."""
     linear = nn.Linear(train.features.shape[1], classes, device=train.features.device)

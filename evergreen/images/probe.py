@@ -20,7 +20,7 @@ from evergreen.images.bundle import embed_batches, load_encoder
 from evergreen.images.imageset import ImageSet, open_windows
 from evergreen.images.labels import all_labels, read_labels
 from evergreen.images.layout import ImageLayout
-from evergreen.images.linear import Split, accuracy, fit_linear
+from evergreen.images.linear import Split, accuracy, fit_linear, spread
 from evergreen.progress import track
 from evergreen.training.precision import Resolved, best_device, set_threads
 
@@ -77,7 +77,7 @@ def probe(layout: ImageLayout, images: ImageSet, labels: "pd.Series[str]", confi
     is_val = torch.from_numpy(splits == "val").to(device)
     if not bool(is_val.any()):  # few labels and no validation image among them: take every tenth
         is_val = torch.arange(len(rows), device=device) % 10 == 0
-    mean, std = features[~is_val].mean(dim=0), features[~is_val].std(dim=0) + 1e-6
+    mean, std = spread(features[~is_val])
     standard = (features - mean) / std
     train, val = Split(standard[~is_val], numbers[~is_val]), Split(standard[is_val], numbers[is_val])
 
