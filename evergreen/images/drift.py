@@ -31,7 +31,9 @@ class DriftConfig(Config):
         reference_windows: the first windows of the stream, pooled, are the reference.
         alpha: probability of an alarm in a window without drift, over all its tests.
         min_rows: smaller windows (and a smaller reference) are not tested.
-        samples: images of a window that the encoder and the MMD look at; the tests of single statistics see all.
+        samples: images of a window that the MMD looks at; the tests of single statistics see all.
+        encoder_samples: images of a window that the champion encodes, which costs a hundred times as much as the
+            statistics; with a champion the MMD looks at those.
         mmd_permutations: of the MMD's p-value.
         encoder_components: principal components of the champion's features that are tested.
     """
@@ -40,8 +42,13 @@ class DriftConfig(Config):
     alpha: float = pydantic.Field(0.001, gt=0, lt=1)
     min_rows: int = pydantic.Field(20, ge=2)
     samples: int = pydantic.Field(500, ge=4)
+    encoder_samples: int = pydantic.Field(250, ge=4)
     mmd_permutations: int = pydantic.Field(4999, ge=1)
     encoder_components: int = pydantic.Field(10, ge=1)
+
+    def sampled(self, rows: int, encoder: bool) -> int:
+        """How many of a window's ``rows`` images are sampled, with a champion's encoder or without."""
+        return min(rows, self.encoder_samples if encoder else self.samples)
 
     @pydantic.model_validator(mode="after")
     def _resolution(self) -> Self:
@@ -148,7 +155,7 @@ def compare_windows(
     reference: Reference | None = None
     for number, window in enumerate(windows):
         rng = np.random.default_rng([seed, int(window.content_hash[:16], 16)])
-        measured = measure(open_images(root / window.window_id), config.samples, rng, embed)
+        measured = measure(open_images(root / window.window_id), config, rng, embed)
         progress.advance(window.rows)
         if number < config.reference_windows:
             pool.append(measured)
@@ -167,9 +174,9 @@ def compare_windows(
             yield _record(window, compare(reference, measured, config, rng), config)
 
 
-def measure(images: NDArray[np.uint8], samples: int, rng: np.random.Generator, embed: Embed | None) -> Measured:
-    """Measure a window: statistics of all its images (N, H, W, 3), encoder features of at most ``samples`` of them."""
-    rows = np.sort(rng.choice(len(images), size=min(samples, len(images)), replace=False))
+def measure(images: NDArray[np.uint8], config: DriftConfig, rng: np.random.Generator, embed: Embed | None) -> Measured:
+    """Measure a window: the statistics of all its images (N, H, W, 3), the champion's features of some of them."""
+    rows = np.sort(rng.choice(len(images), size=config.sampled(len(images), embed is not None), replace=False))
     encoded = None if embed is None else embed(images[rows]).astype(np.float64)
     return Measured(describe(images).to_numpy(), rows, encoded)
 

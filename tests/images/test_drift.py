@@ -14,7 +14,7 @@ from evergreen.images.statistics import FEATURES
 from evergreen.images.windows import DESCRIPTION, Window
 from evergreen.stream.two_sample import kolmogorov_smirnov
 
-QUICK = {"reference_windows": 3, "alpha": 0.01, "samples": 60, "mmd_permutations": 399}
+QUICK = {"reference_windows": 3, "alpha": 0.01, "samples": 60, "encoder_samples": 60, "mmd_permutations": 399}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_single_statistics_are_compared_over_all_images_of_the_pooled_reference(
     layout = make_windows("w", rows=[90, 70, 80, 100])
     record = records_of(layout, params)[3]
     folders = sorted(layout.windows.iterdir())
-    values = [measure(open_images(f), 60, np.random.default_rng(0), None).statistics[:, 6] for f in folders]
+    values = [measure(open_images(f), DriftConfig(), np.random.default_rng(0), None).statistics[:, 6] for f in folders]
     expected = kolmogorov_smirnov(np.concatenate(values[:3]), values[3])
     brightness = next(test for test in record["tests"] if test["name"] == "brightness")
     assert (brightness["statistic"], brightness["p_value"]) == (expected.statistic, expected.p_value)
@@ -120,7 +120,7 @@ def test_without_windows_there_is_nothing_to_compare(make_stream, params):
 def test_the_champion_s_features_are_tested_too(make_windows, make_classifier, params):
     layout = make_windows("w", rows=[150] * 5, noise=[0] * 4 + [60])
     params["champion"] = bundle.save(layout.champion, make_classifier(["blue", "red"]))
-    calm, noisy = records_of(layout, params, encoder_components=4, samples=150)[3:]
+    calm, noisy = records_of(layout, params, encoder_components=4, encoder_samples=150)[3:]
     assert [test["name"] for test in calm["tests"][len(FEATURES) : -1]] == [f"encoder_{n}" for n in range(1, 5)]
     assert not calm["drift"]
     assert noisy["drift"]
