@@ -44,12 +44,13 @@ def folder_rows(folders: Sequence[Path]) -> pd.DataFrame:
 def _folder_row(folder: Path) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(FOLDER_COLUMNS)
     row["folder"] = folder.name
+    if missing := [name for name in (INDEX_FILE, IMAGES_FILE) if not (folder / name).is_file()]:
+        row["problem"] = f"{' and '.join(missing)} is missing"
+        return row
     try:
         index = pq.ParquetFile(folder / INDEX_FILE)
         row["columns"] = ", ".join(f"{field.name} {field.type}" for field in index.schema_arrow)
         images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        row["problem"] = f"{Path(str(error.filename)).name} is missing"
     except (pa.ArrowInvalid, OSError, ValueError, EOFError) as error:
         row["problem"] = str(error)
     else:
@@ -70,11 +71,10 @@ def stream_rows(days: Sequence[Path], tests: Sequence[Path], progress: Progress)
     parts, statistics, hashes = [], [], []
     for day in days:
         images, index = open_folder(day)
-        for start, block in chunks(images, HASHED_AT_ONCE):
+        parts.append(index.assign(day=day.name, row=np.arange(len(index))))
+        for _, block in chunks(images, HASHED_AT_ONCE):
             hashes += [pixel_sha256(image) for image in block]
             statistics.append(describe(block))
-            rows = np.arange(start, start + len(block))
-            parts.append(index.iloc[rows].assign(day=day.name, row=rows))
             progress.advance(len(block))
     frame = pd.concat(parts, ignore_index=True)
     numbers = pd.concat(statistics, ignore_index=True) if statistics else pd.DataFrame(columns=list(FEATURES))

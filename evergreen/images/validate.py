@@ -77,17 +77,20 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     if not days:
         raise BadInputError(f"There are no arrivals in {layout.raw}. Run `evergreen step images ingest` first.")
     tests = sorted(path for path in layout.test.glob("*") if path.is_dir())
-    classes = config.classes
-    if classes is None and params["ingest"]["source"] != "folder":
-        classes = tuple(known_classes(read_index(test) for test in tests))
     folders = run_suite("folders", folder_suite(size), folder_rows([*days, *tests]))
-    rows = None
+    rows, classes, reading = None, config.classes, 0.0
     if folders.result.success:
         with track("validate", total=_count(days), unit="images") as progress:
+            before = time.perf_counter()
             rows = stream_rows(days, tests, progress)
+            reading = time.perf_counter() - before
+        if classes is None and params["ingest"]["source"] != "folder":
+            classes = tuple(known_classes(read_index(test) for test in tests))
     validation = judge(folders, rows, classes, config)
     _write(layout, validation, size)
-    write_json(layout.metrics / "validate.timing.json", {"seconds": time.perf_counter() - started})
+    seconds = time.perf_counter() - started
+    timing = {"seconds": seconds, "great_expectations_seconds": seconds - reading}  # import, suites and Data Docs
+    write_json(layout.metrics / "validate.timing.json", timing)
     _stop(layout, validation)
 
 
@@ -139,7 +142,8 @@ def _count(days: Sequence[Path]) -> int:
 
 def _write(layout: ImageLayout, validation: Validation, size: int) -> None:
     summary = validation.summary()
-    facts = {name: summary[f"rows_{name}"] for name in ("read", "accepted", "quarantined")} | summary["reasons"]
+    facts = {name: summary[f"rows_{name}"] for name in ("read", "accepted", "quarantined")}
+    facts |= {f"refused: {reason}": count for reason, count in summary["reasons"].items()}
 
     def write(part: Path) -> None:
         (part / "docs").mkdir(parents=True)

@@ -41,8 +41,8 @@ INDEX = """{% extends "evergreen_page.html" %}{% block body %}<h1>{{ title }}</h
 <p class="{{ 'good' if passed else 'bad' }}"><strong>{{ "Passed" if passed else "Stopped" }}</strong></p>
 <table>{% for name, value in facts.items() %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
 {% if failed %}<h2>Failed</h2><ul>{% for line in failed %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
-<h2>Suites</h2><table class="table"><tr><th>suite</th><th>expectation</th><th>column</th><th>level</th><th>status</th>
-<th>unexpected</th><th>limit</th></tr>
+<h2>Suites</h2><table class="table"><tr><th>suite</th><th>guards against</th><th>column</th><th>level</th>
+<th>status</th><th>unexpected</th><th>limit</th></tr>
 {% for run in runs %}{% for outcome in run.outcomes %}<tr>
 <td><a href="suite-{{ run.name }}.html">{{ run.name }}</a></td><td>{{ outcome.check }}</td>
 <td>{{ outcome.column or "" }}</td><td>{{ outcome.level }}</td><td class="{{ 'good' if outcome.success else 'bad' }}">

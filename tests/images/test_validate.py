@@ -267,7 +267,7 @@ def broken_index(day: Path) -> None:
         (float_images, "array type"),
         (flat_images, r"array shape \(channels\)"),
         (no_images, r"unreadable folder.*images\.npy is missing"),
-        (no_index, "unreadable folder"),
+        (no_index, r"unreadable folder.*index\.parquet is missing"),
         (broken_index, "unreadable folder"),
         (other_size, r"array shape \(height\)"),
         (fewer_images, "images without index row"),
@@ -284,6 +284,14 @@ def test_an_array_folder_that_is_none_stops_the_stream_before_its_rows_are_read(
         run(layout.workspace, params)
     assert result_of(layout)["rows_read"] == 0
     assert not (layout.validation / "accepted.parquet").exists()
+
+
+def test_a_damaged_test_set_of_a_benchmark_is_reported_like_any_folder(make_stream, params):
+    layout = make_stream()
+    params["ingest"]["source"] = "digits"
+    no_index(layout.test / "clean")
+    with pytest.raises(StoppedError, match=r"index\.parquet is missing"):
+        run(layout.workspace, params)
 
 
 def test_more_bad_rows_than_a_check_allows_stop_the_stream_but_are_shown(make_stream, params):
@@ -320,6 +328,20 @@ def test_a_stream_of_refused_images_alone_is_stopped(make_stream, lenient):
     change(layout, lambda images, index: index.__setitem__("split", "test"), "2026-01-01")
     with pytest.raises(StoppedError, match="no image was accepted"):
         run(layout.workspace, lenient)
+
+
+def test_days_without_images_are_stopped(make_stream, params):
+    layout = make_stream(days=1, rows=0)
+    with pytest.raises(StoppedError, match="no image"):
+        run(layout.workspace, params)
+
+
+def test_a_day_without_images_between_others_is_fine(make_stream, params):
+    layout = make_stream(days=2)
+    images, index = open_folder(layout.raw / DAY)
+    write_folder(layout.raw / "2026-01-02.1", images[:0], index[:0])
+    run(layout.workspace, params)
+    assert result_of(layout)["rows_accepted"] == 80
 
 
 def test_a_dead_channel_stops_the_stream(make_stream, lenient):

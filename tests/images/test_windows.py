@@ -1,5 +1,9 @@
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -177,6 +181,39 @@ def test_killed_at_any_rename_a_rerun_gives_the_same_bytes(make_stream, params, 
             assert everything(layout) == expected
         kills += 1
     assert kills > 5
+
+
+KILL_ITSELF = """
+import json, os, signal, sys
+from pathlib import Path
+from evergreen.images import windows
+append, calls = windows.FolderWriter.append, 0
+
+def die(self, images, index):
+    global calls
+    append(self, images, index)
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+windows.FolderWriter.append = die
+windows.run(Path(sys.argv[1]), json.loads(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("appends", [1, 2])
+def test_after_sigkill_with_half_a_window_written_a_rerun_gives_the_same_bytes(make_stream, params, appends):
+    params["windows"] |= {"hours": 48}  # each window is written from two days
+    reference, layout = make_stream("reference", days=4), make_stream("killed", days=4)
+    accept(reference)
+    run(reference.workspace, params)
+    accept(layout)
+    command = [sys.executable, "-c", KILL_ITSELF, str(layout.workspace), str(appends), json.dumps(params)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    assert list(layout.windows.glob(".*"))
+    assert not list(layout.windows.glob("images-*"))
+    run(layout.workspace, params)
+    assert everything(layout) == everything(reference)
 
 
 def test_training_windows_are_the_first_ones_and_stay_when_days_are_added(make_stream, params):
