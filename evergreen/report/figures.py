@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evergreen.report.inputs import Record
 from evergreen.report.scores import Confusion
+from evergreen.report.spots import name_spots
 from evergreen.report.svg import PAINT, SERIES, drawing, to_svg
 from evergreen.report.time_axis import date_axis, moment
 
@@ -49,7 +50,8 @@ def curves(epochs: Sequence[Record]) -> list[tuple[Markup, str, str]]:
             few = len(x) <= 40
             axes.plot(x, y, "o-" if few else "-", color=PAINT["accent"], markersize=4)
             at_end = f"{y[-1]:.3g}".replace("-", "−")
-            axes.annotate(at_end, (x[-1], y[-1]), (0, 7), textcoords="offset points", ha="right", fontweight="bold")
+            if key != "learning_rate":
+                axes.annotate(at_end, (x[-1], y[-1]), (0, 7), textcoords="offset points", ha="right", fontweight="bold")
             axes.margins(y=0.18)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -155,14 +157,15 @@ def _by_class(axes: Axes, places: NDArray[np.float64], labels: Sequence[str | No
     for number, name in sorted(enumerate(named), key=lambda item: item[1]):
         style: Style = {**rest, "markersize": 3.8, "alpha": 0.8, "color": PAINT[f"series-{number}"]}
         axes.plot(*places[owner == number].T, MARKERS[number], label=f" {shorten(name)}", **style)
-    for number, name in enumerate(named):
-        x, y = np.median(places[owner == number], axis=0)
+    short = [shorten(name) for name in named]
+    spots = name_spots([places[owner == number] for number in range(len(named))], short) if named else []
+    for name, (x, y) in zip(short, spots, strict=True):
         axes.text(
-            x, y, shorten(name), ha="center", va="center", fontweight="bold", fontsize=8.5,
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": PAINT["surface"], "edgecolor": "none", "alpha": 0.75},
+            x, y, name, ha="center", va="center", fontweight="bold", fontsize=8.5,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": PAINT["surface"], "edgecolor": "none", "alpha": 0.8},
         )  # fmt: skip
     axes.set_title("Classes" if named else "Images")
-    longest = max((len(shorten(name)) for name in named), default=1)
+    longest = max((len(name) for name in short), default=1)
     columns = max(1, min(5, 60 // (longest + 3)))
     axes.legend(
         ncol=columns, loc="upper left", bbox_to_anchor=(0, 0), markerscale=1.6, handletextpad=0, columnspacing=0.6

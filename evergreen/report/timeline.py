@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +16,7 @@ CEILING = 12.0
 """−log10 p beyond which a point is drawn at the edge: 1e-12 and 1e-300 both mean no doubt."""
 ROWS = 16
 """Tests in the heat map: those with the smallest p-value."""
+NAMES = {"mmd": "all together (MMD)"}
 HEAT = (213, 94, 0)
 """Vermilion of Okabe & Ito's palette: stands out on white and on black, whatever the reader's colour vision."""
 
@@ -45,10 +47,8 @@ def timeline(
     """
     with drawing(1060, 410) as figure:
         top, middle, strip = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1.6))
-        centres = np.array([(moment(r["start"]) + moment(r["end"])) / 2 for r in drift])
-        for record, centre in zip(drift, centres, strict=True):
-            _mark(top, centre, evidence(record["p_value"]), record)
-            _mark(middle, centre, record["statistic"], record)
+        _marks(top, drift, [evidence(record["p_value"]) for record in drift])
+        _marks(middle, drift, [record["statistic"] for record in drift])
         if alpha is not None:
             top.axhline(-np.log10(alpha), color=PAINT["muted"], linewidth=1, linestyle=(0, (4, 3)))
             top.annotate(
@@ -59,7 +59,10 @@ def timeline(
         middle.set_ylabel("statistic")
         top.set_ylim(bottom=0)
         _events(top, drift, noise_start)
-        _legend(top, drift)
+        top.legend(
+            ncol=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.1, columnspacing=1
+        )
+        top.set_yticks(*_evidence_ticks(drift))
         _use(strip, drift, training, noise_start)
         date_axis(strip, 4, 12)
         for axes in (top, middle):
@@ -69,41 +72,53 @@ def timeline(
         return to_svg(figure, "timeline", description)
 
 
-def _kind(record: Record) -> tuple[str, str, str]:
-    """Colour, marker and face of a window: three ways to tell what was found in it."""
+KINDS = {
+    "reference": ("s", "calm", "surface"),
+    "no drift": ("o", "accent", "accent"),
+    "drift": ("^", "alarm", "alarm"),
+    "not tested": ("o", "calm", "surface"),
+}
+"""Marker, colour and face of a window: three ways to tell what was found in it."""
+
+
+def _kind(record: Record) -> str:
     if record["drift"]:
-        return "alarm", "^", "alarm"
+        return "drift"
     if record["reference"]:
-        return "calm", "s", "surface"
-    return ("calm", "o", "surface") if record["p_value"] is None else ("accent", "o", "accent")
+        return "reference"
+    return "not tested" if record["p_value"] is None else "no drift"
 
 
-def _mark(axes: Axes, x: float, y: float | None, record: Record) -> None:
-    """A stem with a head. A window without a value, because it was not tested, lies on the base line."""
-    colour, marker, face = _kind(record)
-    axes.vlines(x, 0, y or 0, color=PAINT[colour], linewidth=1.2, alpha=0.7)
-    size = 7 if record["drift"] else 5.5
-    axes.plot([x], [y or 0], marker, color=PAINT[colour], markerfacecolor=PAINT[face], markersize=size, clip_on=False)
+def _middle(record: Record) -> float:
+    return (moment(record["start"]) + moment(record["end"])) / 2
 
 
-def _legend(axes: Axes, drift: Sequence[Record]) -> None:
-    kinds = [
-        ("reference", "s", "calm", "surface"),
-        ("no drift", "o", "accent", "accent"),
-        ("drift", "^", "alarm", "alarm"),
-    ]
-    if any(record["p_value"] is None and not record["reference"] for record in drift):
-        kinds.append(("not tested", "o", "calm", "surface"))
-    for name, marker, edge, face in kinds:
-        axes.plot([], [], marker, color=PAINT[edge], markerfacecolor=PAINT[face], label=name)
-    axes.legend(ncol=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.1, columnspacing=1)
+def _marks(axes: Axes, drift: Sequence[Record], values: Sequence[float | None]) -> None:
+    """A stem with a head for each window; one without a value, because it was not tested, lies on the base line."""
+    for kind, (marker, colour, face) in KINDS.items():
+        chosen = [(_middle(r), value or 0.0) for r, value in zip(drift, values, strict=True) if _kind(r) == kind]
+        if not chosen and kind == "not tested":
+            continue
+        x, y = [place[0] for place in chosen], [place[1] for place in chosen]
+        axes.vlines(x, 0, y, color=PAINT[colour], linewidth=1.2, alpha=0.7)
+        style: dict[str, Any] = {"color": PAINT[colour], "markerfacecolor": PAINT[face], "clip_on": False}
+        (heads,) = axes.plot(x, y, marker, markersize=7 if kind == "drift" else 5.5, label=kind, **style)
+        heads.set_in_layout(False)  # heads of no window would be a box at the drawing's corner
+
+
+def _evidence_ticks(drift: Sequence[Record]) -> tuple[list[float], list[str]]:
+    """Whole numbers on the axis of evidence; the ceiling says that it is one."""
+    highest = max((evidence(record["p_value"]) or 0.0 for record in drift), default=0.0)
+    step = 3 if highest > 6 else 1
+    ticks = [float(tick) for tick in range(0, max(4, int(highest) + 1), step)]
+    return ticks, [f"≥ {tick:.0f}" if tick >= CEILING else f"{tick:.0f}" for tick in ticks]
 
 
 def _events(axes: Axes, drift: Sequence[Record], noise_start: datetime | None) -> None:
     """Lines where the noise is known to start and where drift was first reported, named above the plot."""
     found = first_drift(drift)
     if found is not None:
-        x = (moment(found["start"]) + moment(found["end"])) / 2
+        x = _middle(found)
         top = evidence(found["p_value"]) or 0.0
         axes.annotate(
             f"first drift: {str(found['start'])[:10]}", (x, top), (-10, 0), textcoords="offset points",
@@ -154,7 +169,7 @@ def heat_map(drift: Sequence[Record], description: str) -> Markup | None:
     with drawing(1060, 90 + 22 * len(keep)) as figure:
         axes = figure.subplots()
         axes.imshow(pixels, aspect="auto", interpolation="none")
-        axes.set_yticks(range(len(keep)), [names[row].replace("_", " ") for row in keep])
+        axes.set_yticks(range(len(keep)), [NAMES.get(names[row], names[row].replace("_", " ")) for row in keep])
         step = max(1, -(-len(drift) // 14))
         axes.set_xticks(range(0, len(drift), step), [str(r["start"])[5:10] for r in drift[::step]])
         axes.set_xticks(np.arange(len(drift) + 1) - 0.5, minor=True)

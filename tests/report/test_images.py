@@ -14,6 +14,8 @@ from evergreen.report import images
 from evergreen.report.images import ReportConfig, map_images
 from evergreen.report.inputs import read_inputs
 
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # matplotlib: a drawing that has no room
+
 VOID = {"meta", "img", "br", "link", "base", "input", "hr"}
 
 
@@ -153,37 +155,34 @@ def test_no_absolute_path_is_on_the_page(make_run: Callable[[], Any]) -> None:
     assert "folder: (a folder)" in html
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"labelled": False}, "No classifier was trained"),
-        ({"labelled": False, "tests": 0, "noise_from": None}, "of the stream"),
-        ({"champion": False}, "There was no champion."),
-        ({"noise_from": None}, "No window drifted."),
-        ({"days": 1, "training": 1, "noise_from": None}, "30 images arrived in 1 window"),
-        ({"size": 8}, "Most confident mistakes"),
-        ({"refused": {}}, "near-constant"),
-        ({"classes": ["<b>&\"'", "$x$ 100%", "a" * 80]}, "<b>&\"'"),
-    ],
-    ids=[
-        "no labels",
-        "no label at all",
-        "no champion",
-        "no noise",
-        "one window",
-        "tiny",
-        "none refused",
-        "names",
-    ],
-)
-def test_every_kind_of_run_has_a_page(make_run: Callable[[], Any], changes: dict[str, Any], expected: str) -> None:
+KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no labels": ({"labelled": False}, ["No classifier was trained", "No probe: 0 labelled images."]),
+    "no label at all": (
+        {"labelled": False, "tests": 0, "noise_from": None},
+        ["images of the stream", "no label"],
+    ),
+    "first small run": (
+        {"champion": False, "noise_from": None, "days": 1, "training": 1, "refused": {}},
+        ["30 images arrived in 1 window", "No window drifted.", "There was no champion."],
+    ),
+    "odd names, tiny images": (
+        {"classes": ["<b>&\"'", "$x$ 100%", "a" * 80], "size": 8},
+        ["<b>&\"'", "$x$ 100%", "a" * 80, "Most confident mistakes"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), KINDS.values(), ids=KINDS.keys())
+def test_every_kind_of_run_has_a_page(
+    make_run: Callable[[], Any], changes: dict[str, Any], expected: list[str]
+) -> None:
     run = make_run()
     for name, value in changes.items():
         setattr(run, name, value)
     html = render(run)
     page = Page(html)
     assert_self_contained(page, html)
-    assert expected in page.text
+    assert [words for words in expected if words not in page.text] == []
     assert "None" not in page.text
     assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", page.text)
 

@@ -7,6 +7,9 @@ import pytest
 from evergreen.report.timeline import CEILING, ROWS, evidence, first_drift, heat_map, timeline
 
 
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # matplotlib: a drawing that has no room
+
+
 def record(day: int, drift: bool = False, tests: int = 2, **changes: Any) -> dict[str, Any]:
     return {
         "window_id": f"w{day}",
