@@ -6,7 +6,6 @@ import pytest
 
 from evergreen.report.timeline import CEILING, ROWS, evidence, first_drift, heat_map, timeline
 
-
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # matplotlib: a drawing that has no room
 
 
