@@ -1,5 +1,6 @@
 """One pass of the image flow: what its tasks share, how long each took, and a clean end whatever happens."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ from evergreen.images.layout import ImageLayout
 from flows.console import format_seconds, say
 from tasks import images, record
 from tasks.interrupted import watched_run
+from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.stages import run_key
 from tasks.workspace import Workspace, open_workspace
+
+SERVED = "EVERGREEN_SERVED"
 
 
 @dataclass
@@ -124,6 +128,8 @@ def image_run(**place: Any) -> Iterator[ImageRun]:
     Args:
         place: as of :func:`tasks.workspace.open_workspace`.
     """
+    if os.environ.get(SERVED):
+        die_with_parent()
     settings = Settings.load().apply()
     with open_workspace(settings, images.DOMAIN, **place) as workspace, watched_run(workspace):
         run = ImageRun(settings, workspace)

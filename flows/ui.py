@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from evergreen.errors import BadInputError
@@ -17,34 +18,43 @@ def show(settings: Settings, mlflow_port: int, prefect_port: int) -> None:
         BadInputError: a port is taken.
     """
     told_to_end = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: told_to_end.set())
-    signal.signal(signal.SIGINT, lambda number, frame: told_to_end.set())
     with ExitStack() as servers:
-        urls = {"MLflow": _mlflow(settings, mlflow_port, servers), "Prefect": _prefect(settings, prefect_port, servers)}
-        for name, url in urls.items():
-            print(f"{name:<8}{url}", flush=True)
+        waits = {
+            "MLflow": _mlflow(settings, mlflow_port, servers),
+            "Prefect": _prefect(settings, prefect_port, servers),
+        }
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told_to_end.set())
+        for name, wait in waits.items():
+            print(f"{name:<8}{wait()}", flush=True)
         print("Ctrl-C ends both.", flush=True)
         told_to_end.wait()
 
 
-def _mlflow(settings: Settings, port: int, servers: ExitStack) -> str:
+def _mlflow(settings: Settings, port: int, servers: ExitStack) -> Callable[[], str]:
+    """Start MLflow; the function waits for it and returns its URL."""
     if not settings.local_store:
-        return settings.tracking_uri
+        return lambda: settings.tracking_uri
     require_free(port)
     script, log = settings.checkout / "mlflow" / "serve.sh", settings.logs / "mlflow-server.log"
     process = start_server(["sh", str(script), str(port)], settings.home, settings.child_environment(), log)
     servers.callback(stop_session, process)
     url = f"http://{LOOPBACK}:{port}"
-    wait_for(f"{url}/health", process, log)
-    return url
+
+    def wait() -> str:
+        wait_for(f"{url}/health", process, log)
+        return url
+
+    return wait
 
 
-def _prefect(settings: Settings, port: int, servers: ExitStack) -> str:
-    if settings.prefect_api is not None:
-        return settings.prefect_api.removesuffix("/api")
+def _prefect(settings: Settings, port: int, servers: ExitStack) -> Callable[[], str]:
+    """Start Prefect; the function waits for it and returns its URL."""
+    if (api := settings.prefect_api) is not None:
+        return lambda: api.removesuffix("/api")
     try:
         server = PrefectServer(settings, port, FOR_THE_UI)
     except BadInputError as error:
-        raise BadInputError(f"{error} If `evergreen serve` runs, its own page at that port is the one.") from error
+        raise BadInputError(f"{error} If `evergreen serve` runs there, its own page is the one to open.") from error
     servers.callback(server.stop)
-    return server.wait().removesuffix("/api")
+    return lambda: server.wait().removesuffix("/api")

@@ -1,0 +1,160 @@
+"""One run of the whole image flow, profile smoke, in a workspace and a home of its own, which the tests here share.
+
+The run is killed on the way and started again, so that all else is tested on what a kill left behind.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.settings import CHECKOUT, Settings
+from tasks.workspace import open_workspace
+
+EVERGREEN = Path(sys.executable).with_name("evergreen")
+OUTSIDE = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "EVERGREEN_STATUS_FILE", "DVC_STAGE", "DVC_ROOT", "CI")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A workspace and the home that goes with it.
+
+    Attributes:
+        root: the workspace.
+        home: EVERGREEN_HOME.
+    """
+
+    root: Path
+    home: Path
+
+    def environment(self) -> dict[str, str]:
+        values = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+        path = f"{EVERGREEN.parent}{os.pathsep}{values['PATH']}"
+        return values | {"EVERGREEN_HOME": str(self.home), "PATH": path}
+
+    def start(self, *command: str, folder: Path | None = None) -> "subprocess.Popen[bytes]":
+        """Start a command; it writes to the files ``out`` and ``err`` of the home, so that no orphan holds anything up."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "out").open("wb") as out, (self.home / "err").open("wb") as err:
+            return subprocess.Popen(
+                command,
+                cwd=folder or self.root,
+                env=self.environment(),
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def run(self, *command: str, folder: Path | None = None) -> Ran:
+        """Run a command in the workspace."""
+        code = self.start(*command, folder=folder).wait()
+        return Ran(code, (self.home / "out").read_text(), (self.home / "err").read_text())
+
+    def images(self, *options: str) -> Ran:
+        """Run the image flow on the workspace."""
+        return self.run(*self.images_command(*options), folder=CHECKOUT)
+
+    def images_command(self, *options: str) -> list[str]:
+        return [str(EVERGREEN), "run", "images", "--workdir", str(self.root), *options]
+
+    def dvc(self, *arguments: str) -> Ran:
+        """Run DVC by hand in the workspace."""
+        return self.run(sys.executable, "-P", "-m", "dvc", *arguments)
+
+    def wait_for_line(self, start: str, seconds: float = 600.0) -> None:
+        """Wait until the running command has printed a line that starts so."""
+        deadline = time.monotonic() + seconds
+        while not any(line.startswith(start) for line in (self.home / "out").read_text().splitlines()):
+            assert time.monotonic() < deadline, (self.home / "err").read_text()
+            time.sleep(0.1)
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes that belong to this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("EVERGREEN_HOME") == str(self.home):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """The shared run.
+
+    Attributes:
+        place: where it was.
+        survivors: processes that were left a while after the first attempt was killed.
+        ran: what the second attempt came to.
+        untouched: whether the checkout's own data and parameters stayed as they were.
+    """
+
+    place: Place
+    survivors: list[psutil.Process]
+    ran: Ran
+    untouched: bool
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smoke]:
+    base = tmp_path_factory.mktemp("smoke")
+    place = Place(base / "work", base / "home")
+    before = _checkout_state()
+    try:
+        killed = place.start(*place.images_command("--profile", "smoke"), folder=CHECKOUT)
+        place.wait_for_line("drift")
+        killed.kill()
+        killed.wait()
+        _, survivors = psutil.wait_procs(place.processes(), timeout=20)
+        ran = place.images()
+        assert ran.code == 0, ran
+        yield Smoke(place, survivors, ran, _checkout_state() == before)
+    finally:
+        for process in place.processes():
+            process.kill()
+
+
+@pytest.fixture
+def copied(smoke: Smoke, tmp_path: Path) -> Place:
+    """A copy of the shared workspace, which a test may change; the home is the same."""
+    root = tmp_path / "work"
+    shutil.copytree(smoke.place.root, root, symlinks=True)
+    return Place(root, smoke.place.home)
+
+
+@pytest.fixture
+def new_place(tmp_path: Path) -> Callable[[str], Place]:
+    """Makes a workspace of a profile with a home of its own; it has the shared one's name."""
+
+    def make(profile: str) -> Place:
+        place = Place(tmp_path / "new" / "work", tmp_path / "home")
+        settings = Settings(CHECKOUT, place.home, f"sqlite:///{place.home / 'mlflow.db'}", None)
+        with open_workspace(settings, "images", profile=profile, workdir=place.root):
+            return place
+
+    return make
+
+
+def _checkout_state() -> dict[str, int]:
+    """Modification times of what a run of the default workspace would write."""
+    paths = [CHECKOUT / "params.yaml", CHECKOUT / "dvc.lock", *(CHECKOUT / "data").rglob("*")]
+    return {str(path): path.stat().st_mtime_ns for path in paths if path.exists()}

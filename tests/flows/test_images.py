@@ -1,0 +1,158 @@
+"""The whole image flow on scikit-learn's digits, with real Prefect, DVC and MLflow."""
+
+import json
+import re
+import shutil
+import sqlite3
+
+import yaml
+
+STAGES = ["ingest", "validate", "windows", "drift", "pretrain", "probe", "finetune", "evaluate", "report"]
+
+
+def outputs(place):
+    """Path → md5 of everything that dvc.lock names."""
+    stages = yaml.safe_load((place.root / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def ran_and_kept(text):
+    """The stages whose step ran, and those that were up to date, as the run printed them."""
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    told = {words[0]: words[1] for words in lines if len(words) == 2 and words[0] in STAGES}
+    ran = [stage for stage in STAGES if re.fullmatch(r"[\d.]+ s|\d+ min \d\d s", told.get(stage, ""))]
+    return ran, [stage for stage in STAGES if told.get(stage) == "up to date"]
+
+
+def test_kill_leaves_no_process_behind(smoke):
+    assert smoke.survivors == []
+
+
+def test_run_after_a_kill_goes_on_where_the_other_was(smoke):
+    ran, kept = ran_and_kept(smoke.ran.out)
+    assert kept == ["ingest", "validate", "windows", "drift"]
+    assert ran == ["pretrain", "probe", "finetune", "evaluate", "report"]
+
+
+def test_run_ends_with_a_champion_a_report_and_a_summary(smoke):
+    assert "model" in smoke.ran.out
+    assert "version 1 is the champion" in smoke.ran.out
+    assert "orchestration" in smoke.ran.out
+    root = smoke.place.root
+    assert (root / "data/images/report.html").stat().st_size > 10_000
+    assert json.loads((root / "data/images/validation/result.json").read_text())["passed"]
+    assert smoke.ran.err.count("Traceback") == 0
+
+
+def test_run_does_not_touch_the_checkout(smoke):
+    assert smoke.untouched
+
+
+def test_timing_adds_up(smoke):
+    timing = json.loads((smoke.place.root / "data/images/metrics/run.timing.json").read_text())
+    inside = sum(timing["step_seconds"].values())
+    assert abs(timing["seconds"] - inside - timing["orchestration_seconds"]) < 1e-6
+    assert all(timing["step_seconds"][name] <= timing["phase_seconds"][name] for name in timing["step_seconds"])
+    assert sum(timing["phase_seconds"].values()) < timing["seconds"]
+
+
+def test_prefect_knows_how_each_run_ended(smoke):
+    with sqlite3.connect(smoke.place.home / "prefect" / "prefect.db") as database:
+        flows = [state for (state,) in database.execute("select state_name from flow_run order by created")]
+        tasks = {state for (state,) in database.execute("select state_name from task_run")}
+        artifacts = {key for (key,) in database.execute("select key from artifact")}
+        logs = [message for (message,) in database.execute("select message from log")]
+    assert flows[:2] == ["Crashed", "Completed"]
+    assert not tasks & {"Running", "Pending"}
+    assert artifacts == {"images-validation", "images-drift"}
+    assert any(message.startswith("drift") for message in logs)
+
+
+def test_nothing_is_pickled_into_prefects_home(smoke):
+    assert not (smoke.place.home / "prefect" / "storage").exists()
+
+
+def test_second_run_does_nothing_and_says_so(smoke):
+    before = outputs(smoke.place)
+    again = smoke.place.images()
+    assert again.code == 0
+    assert "Nothing new: version 1" in again.out
+    assert ran_and_kept(again.out) == ([], [])
+    assert outputs(smoke.place) == before
+
+
+def test_changed_parameter_reruns_what_depends_on_it(smoke, copied):
+    params = copied.root / "params.yaml"
+    text = params.read_text()
+    assert "steps: 60" in text
+    params.write_text(text.replace("steps: 60", "steps: 61"))
+    result = copied.images()
+    assert result.code == 0, result
+    ran, kept = ran_and_kept(result.out)
+    # the first run made a champion, which drift and evaluate take into account from now on
+    assert ran == ["drift", "finetune", "evaluate", "report"]
+    assert kept == ["ingest", "validate", "windows", "pretrain", "probe"]
+    before, after = outputs(smoke.place), outputs(copied)
+    assert before["data/images/models/encoder"] == after["data/images/models/encoder"]
+    assert before["data/images/models/classifier"] != after["data/images/models/classifier"]
+    assert "version 2" in result.out
+
+
+def test_bad_data_stop_the_flow_with_one_message(copied):
+    params = copied.root / "params.yaml"
+    params.write_text(params.read_text().replace("mean_range: [2.0, 253.0]", "mean_range: [240.0, 253.0]"))
+    result = copied.images()
+    assert result.code == 2
+    assert result.err.count("Error: ") == 1
+    assert "Traceback" not in result.err + result.out
+    assert "ERROR" not in result.err
+    assert ran_and_kept(result.out)[0] == []
+
+
+def test_wrong_parameter_is_told_once(copied):
+    params = copied.root / "params.yaml"
+    params.write_text(params.read_text().replace("  probe:\n", "  probe:\n    neighbours: 3\n"))
+    result = copied.images()
+    assert result.code == 2
+    assert result.err.strip().startswith("Error: params.yaml: images.probe does not fit:\n  neighbours: Extra inputs")
+    assert "Traceback" not in result.err
+
+
+def test_dvc_alone_gives_the_same_bytes_goes_back_and_travels(smoke, new_place):
+    """DVC by hand, in a workspace whose stream first had a day less, with a cache of its own."""
+    place = new_place("smoke")
+    params = place.root / "params.yaml"
+    all_days = params.read_text()
+    params.write_text(all_days.replace("days: 7", "days: 6"))
+    assert place.dvc("repro", "ingest").code == 0
+    older, older_raw = (place.root / "dvc.lock").read_text(), outputs(place)["data/images/raw"]
+    first_day = place.root / "data/images/raw" / days(place)[0] / "images.npy"
+    written = first_day.stat().st_mtime_ns
+
+    params.write_text(all_days)
+    result = place.dvc("repro")
+    assert result.code == 0, result
+    assert outputs(place) == outputs(smoke.place)
+    assert len(days(place)) == 7
+    assert first_day.stat().st_mtime_ns == written, "a new day rewrote an old one"
+    assert "up to date" in place.dvc("repro").out
+
+    pushed = place.dvc("push")
+    assert pushed.code == 0, pushed
+    shutil.rmtree(place.root / "data")
+    shutil.rmtree(place.home / "cache")
+    assert place.dvc("pull").code == 0
+    assert json.loads(place.dvc("status", "--json").out) == {}
+
+    (place.root / "dvc.lock").write_text(older)
+    place.dvc("fetch", "ingest")
+    result = place.dvc("checkout", "ingest")
+    assert result.code == 0, result
+    assert len(days(place)) == 6
+    params.write_text(all_days.replace("days: 7", "days: 6"))
+    assert json.loads(place.dvc("status", "ingest", "--json").out) == {}
+    assert outputs(place)["data/images/raw"] == older_raw
+
+
+def days(place):
+    return sorted(path.name for path in (place.root / "data/images/raw").iterdir() if path.is_dir())

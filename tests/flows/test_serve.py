@@ -1,0 +1,73 @@
+"""The schedule: a real server, the deployment applied by `evergreen serve`, a run triggered as the schedule would."""
+
+import json
+import time
+import urllib.request
+from importlib.metadata import version
+
+import psutil
+import yaml
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
+
+from tasks.server import free_port
+from tasks.settings import CHECKOUT, TELEMETRY_OFF
+
+
+def ask(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def wait_until(what, seconds=180):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if result := what():
+                return result
+        except OSError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def ended(url):
+    """The final state of a run, None while it has none."""
+    state = ask(url)["state_type"]
+    return state if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+
+def test_served_deployment_has_its_schedule_and_runs(smoke):
+    place, port = smoke.place, free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    command = [*place.images_command()[:1], "serve", "--workdir", str(place.root), "--port", str(port)]
+    serving = place.start(*command, "--cron", "15 3 * * *")
+    try:
+        deployment = wait_until(lambda: ask(f"{api}/deployments/filter", {}))[0]
+        assert [entry["schedule"]["cron"] for entry in deployment["schedules"] if entry["active"]] == ["15 3 * * *"]
+        assert deployment["parameters"] == {"workdir": str(place.root)}
+
+        triggered = ask(f"{api}/deployments/{deployment['id']}/create_flow_run", {})["id"]
+        assert wait_until(lambda: ended(f"{api}/flow_runs/{triggered}")) == "COMPLETED"
+        logs = ask(f"{api}/logs/filter", {"logs": {"flow_run_id": {"any_": [triggered]}}})
+        assert any(entry["message"].startswith("Nothing new: version 1") for entry in logs), logs
+    finally:
+        serving.terminate()
+        serving.wait(timeout=60)
+    assert psutil.wait_procs(place.processes(), timeout=20)[1] == []
+    assert "Traceback" not in (place.home / "err").read_text()
+
+
+def test_work_pool_deployment_names_a_flow_that_exists():
+    declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
+    assert declared["prefect-version"] == version("prefect")
+    for deployment in declared["deployments"]:
+        path, function = deployment["entrypoint"].split(":")
+        flow = load_flow_from_entrypoint(f"{CHECKOUT / path}:{function}")
+        assert flow.name == "images"
+        assert set(deployment["parameters"]) <= set(flow.parameters.properties)
+        assert [CronSchedule(cron=entry["cron"]) for entry in deployment["schedules"]]
+        off = {name: value for name, value in TELEMETRY_OFF.items() if name != "DVC_STUDIO_OFFLINE"}
+        assert deployment["work_pool"]["job_variables"]["env"].items() >= off.items()
