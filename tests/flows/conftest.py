@@ -49,7 +49,7 @@ class Place:
         return values | {"EVERGREEN_HOME": str(self.home), "PATH": path}
 
     def start(self, *command: str, folder: Path | None = None) -> "subprocess.Popen[bytes]":
-        """Start a command; it writes to the files ``out`` and ``err`` of the home, so that no orphan holds anything up."""
+        """Start a command; it writes to the files ``out`` and ``err`` of the home: no orphan can hold a pipe open."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "out").open("wb") as out, (self.home / "err").open("wb") as err:
             return subprocess.Popen(

@@ -1,0 +1,59 @@
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from evergreen.errors import BadInputError, EvergreenError
+from tasks.server import PrefectServer, free_port, require_free, wait_for
+from tasks.settings import LOOPBACK
+
+
+def test_free_port_can_be_bound():
+    port = free_port()
+    require_free(port)
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, port))
+
+
+def test_taken_port_is_bad_input(small_settings):
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(BadInputError, match=f"Port {port} of 127.0.0.1 is taken"):
+            PrefectServer(small_settings, port)
+
+
+def test_server_that_ends_is_told_with_its_log(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process.wait()
+    with pytest.raises(EvergreenError, match=r"ended with exit status 3\. Its output: .*server\.log"):
+        wait_for(f"http://{LOOPBACK}:{free_port()}/health", process, tmp_path / "server.log")
+
+
+def test_wait_returns_once_the_server_answers(tmp_path):
+    port = free_port()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    server = http.server.HTTPServer((LOOPBACK, port), Answer, bind_and_activate=False)
+    late = threading.Timer(0.5, lambda: (server.server_bind(), server.server_activate(), server.serve_forever()))
+    late.start()
+    try:
+        wait_for(f"http://{LOOPBACK}:{port}/", alive, tmp_path / "log")
+    finally:
+        alive.kill()
+        alive.wait()
+        server.shutdown()
+        late.join()
+        server.server_close()
