@@ -21,6 +21,10 @@ from tasks.stages import run_key
 from tasks.workspace import Workspace, open_workspace
 
 SERVED = "EVERGREEN_SERVED"
+NO_LABELS = (
+    "No classifier: too few images have a known label. Put some of them into sub-folders named after their class, "
+    "or, for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
+)
 
 
 @dataclass
@@ -54,16 +58,20 @@ class ImageRun:
         """Whether fine-tuning had labels to make a classifier from."""
         return (self.layout.classifier / "config.json").is_file()
 
-    def finished_before(self) -> str | None:
-        """The model version of the present data, code and parameters, if nothing is left to do for it."""
+    def as_before(self) -> dict[str, Any] | None:
+        """What the flow returns if nothing is left to do; None if there is, and then the MLflow run is open."""
         with self.timed("look for news"):
             news = images.look_for_news(self.folder)
+        if news["version"] is not None:
+            say(f"Nothing new: version {news['version']} was made from exactly this data, code and these parameters.")
+            return self.result("nothing new", version=news["version"])
+        if news["stale"] == [] and not self.has_classifier:
+            say(f"Nothing new. {NO_LABELS}")
+            return self.result("nothing new", version=None)
         if news["stale"]:
             say(f"Changed: {', '.join(news['stale'])}")
-        if news["version"] is None:
-            self.run_id = record.start_run(self.settings, self.workspace, run_key(self.workspace))
-        version: str | None = news["version"]
-        return version
+        self.run_id = record.start_run(self.settings, self.workspace, run_key(self.workspace))
+        return None
 
     def stage(self, name: str) -> None:
         """Bring a stage up to date and record it."""

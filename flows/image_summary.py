@@ -42,13 +42,15 @@ def _rows(settings: Settings, layout: ImageLayout, result: dict[str, Any]) -> It
 
 
 def _model(result: dict[str, Any]) -> str:
-    if result["outcome"] == "no labels":
-        return f"{result['model']}: no version, for want of labels"
+    name, version = result["model"], result.get("version")
+    if version is None:
+        return f"{name}: no version, for want of labels"
     if result["outcome"] == "nothing new":
-        return f"{result['model']} version {result['version']}, as before"
+        return f"{name} version {version}, as before"
+    if result["champion"] == version:
+        return f"{name} version {version} is the champion: {result['reason']}"
     kept = f"version {result['champion']} stays champion" if result["champion"] else "there is no champion yet"
-    verdict = "is the champion" if result["champion"] == result["version"] else f"is not promoted, {kept}"
-    return f"{result['model']} version {result['version']} {verdict}: {result['reason']}"
+    return f"{name} version {version} is not promoted, {kept}: {result['reason']}"
 
 
 def _scores(metrics: Path) -> Iterator[tuple[str, str]]:

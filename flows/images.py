@@ -6,15 +6,10 @@ from typing import Any
 from prefect import flow
 
 from flows.console import say
-from flows.image_run import image_run
+from flows.image_run import NO_LABELS, image_run
 from flows.stopped import tells_once
 from tasks.folder_source import folder_values
 from tasks.images import publish_drift, publish_validation
-
-NO_LABELS = (
-    "No classifier: too few images have a known label. Put some of them into sub-folders named after their class, "
-    "or, for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
-)
 
 
 @flow(name="images", persist_result=False)
@@ -37,9 +32,8 @@ def images(
     place = Path(workdir) if workdir else None
     values = folder_values(Path(folder)) if folder else None
     with image_run(workdir=place, profile=profile, model_name=model_name, values=values) as run:
-        if version := run.finished_before():
-            say(f"Nothing new: version {version} was made from exactly this data, code and these parameters.")
-            return run.result("nothing new", version=version)
+        if (before := run.as_before()) is not None:
+            return before
 
         run.stage("ingest")
         try:

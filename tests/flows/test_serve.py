@@ -21,7 +21,7 @@ def ask(url, body=None):
         return json.load(answer)
 
 
-def wait_until(what, seconds=180):
+def wait_until(what, seconds=600):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -55,7 +55,7 @@ def test_served_deployment_has_its_schedule_and_runs(smoke):
         assert any(entry["message"].startswith("Nothing new: version 1") for entry in logs), logs
     finally:
         serving.terminate()
-        serving.wait(timeout=60)
+        serving.wait(timeout=120)
     assert psutil.wait_procs(place.processes(), timeout=20)[1] == []
     assert "Traceback" not in (place.home / "err").read_text()
 
