@@ -14,36 +14,42 @@ from tasks.stages import IDENTITY_STAGES, InfrastructureError, StageError, repro
 from tasks.workspace import Workspace
 
 
-def run_all(settings: Settings, pipeline: Workspace) -> None:
-    for stage in IDENTITY_STAGES:
-        reproduce(settings, pipeline, stage)
-
-
 def test_stages_run_in_turn_and_know_what_is_stale(small_settings: Settings, pipeline: Workspace) -> None:
     assert run_key(pipeline) is None
-    run_all(small_settings, pipeline)
+    for stage in IDENTITY_STAGES:
+        reproduce(small_settings, pipeline, stage)
     assert (pipeline.root / "data/images/classifier").read_text().strip() == "days: 3"
     assert not set(stale_stages(small_settings, pipeline)) & set(IDENTITY_STAGES)
-
     first = run_key(pipeline)
-    run_all(small_settings, pipeline)
-    assert run_key(pipeline) == first
 
     pipeline.update("images", {"finetune": {"epochs": 2}})
     assert set(stale_stages(small_settings, pipeline)) & set(IDENTITY_STAGES) == {"finetune"}
-    run_all(small_settings, pipeline)
+    reproduce(small_settings, pipeline, "finetune")
     assert run_key(pipeline) != first
 
     pipeline.update("images", {"finetune": {"epochs": 1}})
-    run_all(small_settings, pipeline)
+    reproduce(small_settings, pipeline, "finetune")
     assert run_key(pipeline) == first
 
 
-def test_run_key_follows_the_locked_environment(small_settings: Settings, pipeline: Workspace) -> None:
-    run_all(small_settings, pipeline)
-    first = run_key(pipeline)
+def test_run_key_follows_inputs_and_environment_but_not_outputs(small_settings: Settings, pipeline: Workspace) -> None:
+    def key(stage: str = "", **changes: object) -> str | None:
+        base = {"cmd": "c", "deps": [{"path": "a", "md5": "1", "size": 1}], "params": {"p": {"x": 1}}}
+        stages = {name: base | {"outs": [{"path": name, "md5": "2"}]} for name in (*IDENTITY_STAGES, "report")}
+        if stage:
+            stages[stage] |= changes
+        (pipeline.root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
+        return run_key(pipeline)
+
+    first = key()
+    assert key("report", cmd="other") == first, "what follows the champion is no part of it"
+    assert key("ingest", outs=[{"path": "ingest", "md5": "3"}]) == first
+    assert key("ingest", deps=[{"path": "a", "md5": "1", "size": 2}]) == first
+    others = [key(name, cmd="other") for name in IDENTITY_STAGES]
+    others += [key("windows", deps=[{"path": "a", "md5": "3"}]), key("pretrain", params={"p": {"x": 2}})]
     (small_settings.checkout / "requirements.lock").write_text("numpy==2\n")
-    assert run_key(pipeline) != first
+    others.append(key())
+    assert len({first, *others}) == len(others) + 1
 
 
 def test_a_step_speaks_for_itself(
@@ -101,7 +107,7 @@ def test_nothing_survives_the_run(small_settings: Settings, pipeline: Workspace,
     psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=15)
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     # and the next run is not held up by what the killed one left
-    run_all(small_settings, pipeline)
+    reproduce(small_settings, pipeline, "ingest")
 
 
 def test_second_run_waits_for_the_first_and_says_so(
@@ -146,13 +152,12 @@ def test_dvc_at_work_by_hand_is_respected(small_settings: Settings, pipeline: Wo
     reproduce(small_settings, pipeline, "ingest")
 
 
-def test_second_workspace_takes_results_from_the_shared_cache(small_settings: Settings, pipeline: Workspace) -> None:
-    run_all(small_settings, pipeline)
-    (pipeline.root / "data/images/encoder").unlink()
-    (pipeline.root / "code" / "ingest.sh").unlink()
-    result = reproduce(small_settings, pipeline, "pretrain")
-    assert (pipeline.root / "data/images/encoder").read_text().strip() == "days: 3"
-    assert not result.ran
+def test_lost_output_comes_back_from_the_cache(small_settings: Settings, pipeline: Workspace) -> None:
+    for stage in ("ingest", "validate"):
+        reproduce(small_settings, pipeline, stage)
+    (pipeline.root / "data/images/valid").unlink()
+    assert not reproduce(small_settings, pipeline, "validate").ran
+    assert (pipeline.root / "data/images/valid").read_text().strip() == "days: 3"
 
 
 def test_unreadable_lock_list_is_dropped(small_settings: Settings, pipeline: Workspace) -> None:

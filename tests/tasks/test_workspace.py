@@ -1,3 +1,4 @@
+import configparser
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from evergreen.errors import BadInputError
-from tasks.settings import CHECKOUT
+from tasks.settings import CHECKOUT, Settings
 from tasks.workspace import Workspace, open_workspace
 
 
@@ -130,3 +131,23 @@ def test_lock_is_held_once_and_freed_by_a_kill(small_settings, tmp_path):
         pass
     holder.wait()
     holder.stdout.close()
+
+
+def test_dvc_is_set_up_alike_in_the_checkout_and_elsewhere(small_settings, tmp_path):
+    """The checkout's own configuration is committed, with relative paths to the default home."""
+    workspace, _ = opened(small_settings, workdir=tmp_path / "mine")
+    here, there = (configparser.ConfigParser() for _ in range(2))
+    here.read(CHECKOUT / ".dvc" / "config")
+    there.read(workspace.root / ".dvc" / "config")
+    core = dict(there["core"])
+    assert core.pop("site_cache_dir") == str(small_settings.dvc_state)
+    assert dict(here["core"]) == core
+    assert here["cache"]["type"] == there["cache"]["type"] == "copy"
+    home = Settings.load({})
+    remote = "'remote \"local\"'"
+    for section, option, default, own in (
+        ("cache", "dir", home.cache, small_settings.cache),
+        (remote, "url", home.remote, small_settings.remote),
+    ):
+        assert (CHECKOUT / ".dvc" / here[section][option]).resolve() == default
+        assert there[section][option] == str(own)
