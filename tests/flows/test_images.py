@@ -84,8 +84,8 @@ def test_second_run_does_nothing_and_says_so(smoke):
 def test_changed_parameter_reruns_what_depends_on_it(smoke, copied):
     params = copied.root / "params.yaml"
     text = params.read_text()
-    assert "steps: 60" in text
-    params.write_text(text.replace("steps: 60", "steps: 61"))
+    assert "steps: 120" in text
+    params.write_text(text.replace("steps: 120", "steps: 121"))
     result = copied.images()
     assert result.code == 0, result
     ran, kept = ran_and_kept(result.out)
