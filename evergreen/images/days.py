@@ -1,10 +1,12 @@
 """The arrival days under ``raw/``: ``YYYY-MM-DD``, and ``YYYY-MM-DD.1``, ``.2`` … for what came later."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from evergreen.files import read_json, remove, write_json
 
+GONE_FILE = "gone.json"
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.([1-9]\d*))?")
 
 
@@ -38,6 +40,17 @@ def claim(raw: Path, identity: dict[str, object]) -> None:
     if not source.exists() or read_json(source) != identity:
         for folder in day_folders(raw):
             remove(folder)
+        remove(raw / GONE_FILE)
         write_json(source, identity)
     for leftover in [*raw.glob(".*.part"), *raw.glob(".*.growing")]:
         remove(leftover)
+
+
+def write_gone(raw: Path, image_ids: Iterable[str]) -> None:
+    """Note which images of the stream have no file in the source any more: it was removed, moved or renamed."""
+    write_json(raw / GONE_FILE, sorted(image_ids))
+
+
+def read_gone(raw: Path) -> frozenset[str]:
+    """The images that :func:`write_gone` noted; none where it never did, as for a benchmark."""
+    return frozenset(read_json(raw / GONE_FILE)) if (raw / GONE_FILE).exists() else frozenset()

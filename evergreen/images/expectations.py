@@ -13,14 +13,29 @@ STREAM_SPLITS = ("train", "val", "gate")
 COLUMNS = ", ".join(f"{field.name} {field.type}" for field in INDEX_SCHEMA)
 
 FOLDER_COLUMNS = ("folder", "problem", "columns", "surplus", "dtype", "height", "width", "channels")
-INDEX_COLUMNS = ("day", "row", *INDEX_SCHEMA.names, "repeats", "damage", "duplicate_of", "copy_of_test_image")
+CLASHES = (
+    "misplaced",
+    "repeats",
+    "damage",
+    "labelled_as",
+    "moved_to",
+    "copy_of_test_image",
+    "contradicts",
+    "duplicate_of",
+)
+INDEX_COLUMNS = ("day", "row", *INDEX_SCHEMA.names, *CLASHES)
+
+LABELLED_LATER, MOVED = "labelled later", "moved"
+SET_ASIDE = (LABELLED_LATER, MOVED)
+"""Reasons to leave out a row that is not bad, only outdated: another row has the same image with what is known now."""
 
 
 class ValidateConfig(Config):
     """The limits of validation.
 
     Attributes:
-        max_quarantined_fraction: largest share of refused rows, for each check without a limit of its own and in all.
+        max_quarantined_fraction: largest share of refused rows, for each check without a limit of its own and in all;
+            rows that are only outdated (:data:`SET_ASIDE`) count in neither.
         min_channel_std: an image is near-constant if no channel's standard deviation, in grey levels, reaches this.
         mean_range: lowest and highest plausible mean of a channel of an image, in grey levels.
         max_near_constant_fraction: largest share of near-constant images.
@@ -61,8 +76,8 @@ def folder_suite(image_size: int) -> list[Check]:
 def index_suite(config: ValidateConfig, classes: Sequence[str] | None) -> list[Check]:
     """Of the frame with one row an image of the stream (:data:`INDEX_COLUMNS`).
 
-    The columns that are not in an index.parquet name the other image that a row clashes with, or the damage; they are
-    null where all is well.
+    The columns :data:`CLASHES` name the other image that a row clashes with, or the fault; they are null where all is
+    well. See :mod:`evergreen.images.same_pixels` for rows with the same pixels.
 
     Args:
         config: the limits.
@@ -78,7 +93,7 @@ def index_suite(config: ValidateConfig, classes: Sequence[str] | None) -> list[C
         else gxe.ExpectColumnValuesToBeInSet(column="label", value_set=sorted(classes), mostly=share)
     )
     gate = gxe.ExpectColumnValuesToBeNull(column="label", row_condition='split == "gate"', condition_parser="pandas")
-    order = gxe.ExpectColumnValuesToBeIncreasing(column="arrived_at")
+    order = gxe.ExpectColumnValuesToBeNull(column="misplaced")
     test_copies = gxe.ExpectColumnValuesToBeNull(column="copy_of_test_image", mostly=unique)
     splits = gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(STREAM_SPLITS), mostly=share)
     return [
@@ -93,7 +108,10 @@ def index_suite(config: ValidateConfig, classes: Sequence[str] | None) -> list[C
         Check("label of a gate image", "dataset", gate),
         Check("repeated identifier", "row", gxe.ExpectColumnValuesToBeNull(column="repeats", mostly=share)),
         Check("damaged pixels", "row", gxe.ExpectColumnValuesToBeNull(column="damage", mostly=share)),
+        Check(LABELLED_LATER, "row", gxe.ExpectColumnValuesToBeNull(column="labelled_as", mostly=0)),
+        Check(MOVED, "row", gxe.ExpectColumnValuesToBeNull(column="moved_to", mostly=0)),
         Check("copy of a test image", "row", test_copies),
+        Check("contradictory labels", "row", gxe.ExpectColumnValuesToBeNull(column="contradicts", mostly=share)),
         Check("duplicate image", "row", gxe.ExpectColumnValuesToBeNull(column="duplicate_of", mostly=unique)),
         Check("unknown class", "row", labels),
         Check("unknown split", "row", splits),

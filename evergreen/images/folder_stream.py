@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evergreen.errors import BadInputError, EvergreenError
 from evergreen.files import CHUNK
 from evergreen.images.arrays import FolderWriter, open_folder, pixel_sha256, write_folder
-from evergreen.images.days import claim, day_folders, next_folder
+from evergreen.images.days import claim, day_folders, next_folder, write_gone
 from evergreen.images.decode import RefusedImageError, decode
 from evergreen.images.folder import Entry, digest_of, scan
 from evergreen.images.ingest_config import IngestConfig
@@ -45,7 +45,8 @@ def ingest_folder(layout: ImageLayout, folder: Path, config: IngestConfig, seed:
     """Take in the files of a folder that were not taken in before, day by day.
 
     Days that exist are never rewritten: a file that comes late for its day opens a part of its own (``<day>.1``). Test
-    set, gate labels and quarantine are made anew from the files that the folder holds now. Memory holds one day.
+    set, gate labels, quarantine and the note of images whose file is gone (so that validation can tell a moved file
+    from a copy) are made anew from the files that the folder holds now. Memory holds one day.
 
     Raises:
         BadInputError: the folder is missing, empty, changed since params.yaml was written, overlaps with the
@@ -55,6 +56,7 @@ def ingest_folder(layout: ImageLayout, folder: Path, config: IngestConfig, seed:
     claim(layout.raw, config.identity(seed))
     arrived = _arrived(layout.raw)
     kept = added = 0
+    gone = set(arrived)
     gate: list[tuple[str, str]] = []
     with (
         track("ingest", total=len(entries), unit="files") as bar,
@@ -76,10 +78,12 @@ def ingest_folder(layout: ImageLayout, folder: Path, config: IngestConfig, seed:
                         gate.append((picture.image_id, picture.label))
                 elif picture is not None:
                     kept += 1
+                    gone.discard(picture)
                     if arrived[picture] == "gate" and entry.label is not None:
                         gate.append((picture, entry.label))
             pictures.sort(key=lambda picture: (picture.arrived_us, picture.image_id))
             added += _write_day(pictures, day, layout.raw, test)
+    write_gone(layout.raw, gone)
     _check(len(entries), kept + added, test.rows, quarantine)
     return Outcome(
         read=len(entries),

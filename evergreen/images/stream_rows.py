@@ -1,6 +1,6 @@
 """The arrivals as data frames that can be checked: one row a folder, and one row an image with its statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evergreen.images.arrays import IMAGES_FILE, INDEX_FILE, open_folder, pixel_sha256, read_index
-from evergreen.images.expectations import FOLDER_COLUMNS, INDEX_COLUMNS
+from evergreen.images.expectations import CLASHES, FOLDER_COLUMNS, INDEX_COLUMNS
+from evergreen.images.same_pixels import settle
 from evergreen.images.statistics import CHANNELS, FEATURES, chunks, describe
 from evergreen.progress import Progress
 
@@ -60,13 +61,16 @@ def _folder_row(folder: Path) -> dict[str, object]:
     return row
 
 
-def stream_rows(days: Sequence[Path], tests: Sequence[Path], progress: Progress) -> StreamRows:
+def stream_rows(
+    days: Sequence[Path], tests: Sequence[Path], progress: Progress, gone: Collection[str] | None = None
+) -> StreamRows:
     """Read every image once, a piece at a time: its hash and its statistics.
 
     Args:
         days: array folders of the stream, in order of arrival.
         tests: array folders of the test set.
         progress: told of every image of the stream.
+        gone: of own images, the image_ids whose file is gone; None for a benchmark.
     """
     parts, statistics, hashes = [], [], []
     for day in days:
@@ -80,21 +84,31 @@ def stream_rows(days: Sequence[Path], tests: Sequence[Path], progress: Progress)
     numbers = pd.concat(statistics, ignore_index=True) if statistics else pd.DataFrame(columns=list(FEATURES))
     numbers["spread"] = numbers[[f"std_{channel}" for channel in CHANNELS]].max(axis=1)
     test_index = pd.concat([read_index(folder) for folder in tests], ignore_index=True) if tests else None
-    return StreamRows(_with_clashes(frame, pd.Series(hashes, dtype=object), test_index), numbers)
+    pixels = pd.Series(hashes, dtype=object)
+    return StreamRows(_with_clashes(frame, pixels, settle(frame, pixels, test_index, gone)), numbers)
 
 
-def _with_clashes(frame: pd.DataFrame, pixels: pd.Series, test_index: pd.DataFrame | None) -> pd.DataFrame:
+def _with_clashes(frame: pd.DataFrame, pixels: pd.Series, settled: pd.DataFrame) -> pd.DataFrame:
     """Add the columns that name what a row clashes with: null where all is well, the first of several is well."""
     place = frame["day"] + "/" + frame["row"].astype(str)
     first_place = dict(zip(frame["image_id"][::-1], place[::-1], strict=True))
-    first_image = dict(zip(pixels[::-1], frame["image_id"][::-1], strict=True))
-    test_image = {} if test_index is None else dict(zip(test_index["sha256"], test_index["image_id"], strict=True))
     again = frame["image_id"].duplicated() & frame["image_id"].notna()
     clashes = {
+        "misplaced": (place + " arrived " + frame["arrived_at"].astype(str)).where(_misplaced(frame), None),
         "repeats": frame["image_id"].map(first_place).where(again, None),
         "damage": ("pixels hash to " + pixels).where(pixels != frame["sha256"], None),
-        "duplicate_of": pixels.map(first_image).where(pixels.duplicated(), None),
-        "copy_of_test_image": pixels.map(test_image),
+        **{name: settled[name] for name in settled},
     }
-    objects = {name: values.astype(object).where(values.notna(), None) for name, values in clashes.items()}
+    objects = {name: clashes[name].astype(object).where(clashes[name].notna(), None) for name in CLASHES}
     return frame.assign(**objects)[list(INDEX_COLUMNS)]
+
+
+def _misplaced(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether an image lies in the folder of another day, or behind one that arrived later.
+
+    Only within a folder: what comes late for its day lies in a part of its own, behind all that came in time.
+    """
+    times = frame["arrived_at"]
+    midnights = {day: pd.Timestamp(str(day)[:10], tz="UTC") for day in frame["day"].unique()}
+    elsewhere = times.dt.normalize() != frame["day"].map(midnights).astype(times.dtype)
+    return elsewhere | (times < times.groupby(frame["day"]).shift())

@@ -15,8 +15,8 @@ from evergreen.errors import BadInputError, EvergreenError, StoppedError
 from evergreen.files import remove, sha256_json, write_atomically, write_json
 from evergreen.images.accepted import ACCEPTED_FILE, write_accepted
 from evergreen.images.arrays import INDEX_FILE, INDEX_SCHEMA, FolderWriter, open_folder, read_index, to_table
-from evergreen.images.days import day_folders
-from evergreen.images.expectations import ValidateConfig, folder_suite, index_suite, statistics_suite
+from evergreen.images.days import day_folders, read_gone
+from evergreen.images.expectations import SET_ASIDE, ValidateConfig, folder_suite, index_suite, statistics_suite
 from evergreen.images.labels import known_classes
 from evergreen.images.layout import ImageLayout
 from evergreen.images.stream_rows import StreamRows, folder_rows, stream_rows
@@ -78,13 +78,13 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         raise BadInputError(f"There are no arrivals in {layout.raw}. Run `evergreen step images ingest` first.")
     tests = sorted(path for path in layout.test.glob("*") if path.is_dir())
     folders = run_suite("folders", folder_suite(size), folder_rows([*days, *tests]))
-    rows, classes, reading = None, config.classes, 0.0
+    rows, classes, reading, own = None, config.classes, 0.0, params["ingest"]["source"] == "folder"
     if folders.result.success:
         with track("validate", total=_count(days), unit="images") as progress:
             before = time.perf_counter()
-            rows = stream_rows(days, tests, progress)
+            rows = stream_rows(days, tests, progress, read_gone(layout.raw) if own else None)
             reading = time.perf_counter() - before
-        if classes is None and params["ingest"]["source"] != "folder":
+        if classes is None and not own:
             classes = tuple(known_classes(read_index(test) for test in tests))
     validation = judge(folders, rows, classes, config)
     _write(layout, validation, size)
@@ -127,11 +127,12 @@ def _conclude(runs: tuple[SuiteRun, ...], rows: pd.DataFrame, config: ValidateCo
     broken = tuple(outcome.message() for outcome in outcomes if outcome.broken)
     failed = [outcome.message() for outcome in outcomes if not outcome.success and not outcome.broken]
     whole = all(outcome.success for outcome in outcomes if outcome.level == "dataset")
-    refused = int(rows["reason"].notna().sum())
-    if whole and refused == len(rows):
+    current = rows[~rows["reason"].isin(SET_ASIDE)]
+    refused = int(current["reason"].notna().sum())
+    if whole and refused == len(current):
         failed.append("no image was accepted")
-    elif refused > config.max_quarantined_fraction * len(rows):
-        share = f"{refused:,} of {len(rows):,} rows ({refused / len(rows):.2%})"
+    elif refused > config.max_quarantined_fraction * len(current):
+        share = f"{refused:,} of {len(current):,} rows ({refused / len(current):.2%})"
         failed.append(f"all suites: {share} refused, at most {config.max_quarantined_fraction:.2%} allowed")
     return Validation(runs, rows, tuple(failed), broken, whole)
 

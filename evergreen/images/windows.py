@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -115,16 +117,18 @@ def plan(days: Sequence[Path], accepted: pd.DataFrame, config: Tumbling) -> Iter
     Raises:
         BadInputError: the accepted rows are not those of the arrivals, or the arrivals are out of order.
     """
-    by_day = {str(day): rows for day, rows in accepted.groupby("day", sort=False)}
-    if unknown := sorted(set(by_day) - {day.name for day in days}):
+    by_folder = {str(day): rows for day, rows in accepted.groupby("day", sort=False)}
+    if unknown := sorted(set(by_folder) - {day.name for day in days}):
         raise BadInputError(f"Validation accepted images of {', '.join(unknown)}, which is gone. Run `validate` again.")
     number, parts, segments, seen = -1, list[pd.DataFrame](), list[tuple[Path, NDArray[np.int64]]](), 0
-    for day in days:
-        if day.name not in by_day:
-            continue
-        rows, index = _accepted_rows(day, by_day[day.name])
-        times = _microseconds(index)
-        for run_number, start, stop in runs(config.numbers(times, seen)):
+    for _, folders in groupby((day for day in days if day.name in by_folder), key=lambda day: day.name[:10]):
+        stretches: list[tuple[int, Path, NDArray[np.int64], pd.DataFrame]] = []
+        for day in folders:
+            rows, index = _accepted_rows(day, by_folder[day.name])
+            for run_number, start, stop in runs(config.numbers(_microseconds(index), seen)):
+                stretches.append((run_number, day, rows[start:stop], index.iloc[start:stop]))
+            seen += len(rows)
+        for run_number, day, rows, index in sorted(stretches, key=itemgetter(0)):  # a late part goes back in time
             if run_number != number and parts:
                 yield _close(number, parts, segments, config)
                 parts, segments = [], []
@@ -133,9 +137,8 @@ def plan(days: Sequence[Path], accepted: pd.DataFrame, config: Tumbling) -> Iter
                     f"The images of {day} arrived before those of the folder before it; validate again."
                 )
             number = run_number
-            parts.append(index.iloc[start:stop])
-            segments.append((day, rows[start:stop]))
-        seen += len(rows)
+            parts.append(index)
+            segments.append((day, rows))
     if parts:
         yield _close(number, parts, segments, config)
 
@@ -159,7 +162,7 @@ def _close(
 ) -> Plan:
     index = pd.concat(parts, ignore_index=True)
     times = _microseconds(index)
-    start, end = config.bounds(number, int(times[0]), int(times[-1]))
+    start, end = config.bounds(number, int(times.min()), int(times.max()))
     return Plan(Window.of(number, start, end, index), index, tuple(segments))
 
 

@@ -56,8 +56,8 @@ class Tumbling(Config):
 
         Args:
             number: of the window, from :meth:`numbers`.
-            first: time of its first event in microseconds.
-            last: time of its last event.
+            first: time of its earliest event in microseconds.
+            last: time of its latest event.
 
         Returns:
             By time [start, end) on the grid; by count the times of the first and the last event.

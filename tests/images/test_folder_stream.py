@@ -14,7 +14,7 @@ from PIL import Image
 from evergreen.errors import BadInputError
 from evergreen.images import folder_stream
 from evergreen.images.arrays import open_folder, pixel_sha256, read_index
-from evergreen.images.days import day_folders
+from evergreen.images.days import day_folders, read_gone
 from evergreen.images.decode import decode
 from evergreen.images.folder import folder_params
 from evergreen.images.folder_stream import ingest_folder
@@ -108,6 +108,7 @@ def test_a_growing_folder_loses_nothing_and_rewrites_nothing(tmp_path_factory, f
         put(folder, number, made)
     layout, outcome = ingest(base, folder)
     after = tree(layout.raw)
+    before.pop("gone.json")
     assert {name: after.get(name) for name in before} == before
 
     everything = [*first, *later]
@@ -249,11 +250,25 @@ def test_late_files_open_a_part_of_their_day(tmp_path, folder):
 def test_touched_and_removed_files_do_not_change_what_arrived(tmp_path, folder):
     layout, _ = ingest(tmp_path / "w", folder)
     before = tree(layout.raw)
+    assert read_gone(layout.raw) == frozenset()
     os.utime(folder / "cat" / "0.png", (NOON + 99 * DAY, NOON + 99 * DAY))
     (folder / "dog" / "1.png").unlink()
     layout, outcome = ingest(tmp_path / "w", folder)
-    assert tree(layout.raw) == before
+    assert tree(layout.raw) | {"gone.json": None} == before | {"gone.json": None}
+    assert {name.split("#")[0] for name in read_gone(layout.raw)} == {"dog/1.png"}
     assert outcome.read == 40
+
+
+def test_a_file_that_is_moved_is_gone_and_arrives_again_and_back_again_is_known(tmp_path, folder):
+    layout, _ = ingest(tmp_path / "w", folder)
+    (folder / "unlabelled" / "2.png").rename(folder / "cat" / "two words é.png")
+    layout, _ = ingest(tmp_path / "w", folder)
+    assert {name.split("#")[0] for name in read_gone(layout.raw)} == {"unlabelled/2.png"}
+    parts = day_folders(layout.raw)
+    (folder / "cat" / "two words é.png").rename(folder / "unlabelled" / "2.png")
+    layout, _ = ingest(tmp_path / "w", folder)
+    assert not any(name.startswith("unlabelled/2.png") for name in read_gone(layout.raw))
+    assert day_folders(layout.raw) == parts
 
 
 def test_another_seed_or_folder_is_another_stream(tmp_path, folder):

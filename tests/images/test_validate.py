@@ -13,7 +13,7 @@ from evergreen.files import read_json, sha256_json
 from evergreen.images import validate as step
 from evergreen.images.accepted import read_accepted
 from evergreen.images.arrays import open_folder, open_images, pixel_sha256, write_folder
-from evergreen.images.days import day_folders
+from evergreen.images.days import day_folders, write_gone
 from evergreen.images.validate import run
 from evergreen.stream.suites import BrokenExpectationError, Check
 
@@ -100,9 +100,9 @@ def repeated_identifier(images, index):
 
 
 def duplicates_of_an_earlier_image(images, index):
-    for row in (8, 20, 30):
+    for row in (8, 20, 31):
         put(images, index, row, images[7])
-    return dict.fromkeys(("d1-8", "d1-20", "d1-30"), "duplicate image")
+    return dict.fromkeys(("d1-8", "d1-20", "d1-31"), "duplicate image")
 
 
 def near_constant(images, index):
@@ -148,13 +148,13 @@ def test_quarantine_keeps_the_pixels(make_stream, lenient):
     change(layout, duplicates_of_an_earlier_image)
     run(layout.workspace, lenient)
     kept, _ = open_folder(layout.raw / DAY)
-    np.testing.assert_array_equal(open_images(layout.quarantine / "validate"), kept[[8, 20, 30]])
+    np.testing.assert_array_equal(open_images(layout.quarantine / "validate"), kept[[8, 20, 31]])
 
 
 def test_a_duplicate_on_another_day_is_refused_and_the_first_is_kept(make_stream, lenient):
     layout = make_stream()
     original, _ = open_folder(layout.raw / "2026-01-01")
-    change(layout, lambda images, index: put(images, index, 0, original[39]))
+    change(layout, lambda images, index: put(images, index, 0, original[36]))
     run(layout.workspace, lenient)
     assert refused(layout) == {"d1-0": "duplicate image"}
 
@@ -314,6 +314,47 @@ def test_many_reasons_below_their_limits_stop_the_stream_together(make_stream, p
         run(layout.workspace, params)
 
 
+def test_labelling_by_moving_files_counts_against_no_limit(make_stream, params):
+    """A third of a day is labelled: their unlabelled rows are set aside, one of them for its copy in the test set."""
+    layout = make_stream()
+    images, index = open_folder(layout.raw / DAY)
+    moved = index[index["label"].isna()].iloc[:13]
+    positions = moved.index.to_numpy()
+    labelled = moved.assign(label="cat", image_id="cat/" + moved["image_id"])
+    write_folder(layout.raw / f"{DAY}.1", np.array(images)[positions[1:]], labelled.iloc[1:])
+    write_folder(layout.test / "clean", np.array(images)[positions[:1]], labelled.iloc[:1].assign(split="test"))
+    write_gone(layout.raw, moved["image_id"])
+    run(layout.workspace, params)
+    assert refused(layout) == dict.fromkeys(moved["image_id"], "labelled later")
+    result = result_of(layout)
+    assert (result["passed"], result["reasons"]) == (True, {"labelled later": 13})
+    assert (result["rows_read"], result["rows_accepted"]) == (132, 119)
+
+
+def test_a_moved_class_is_taken_at_its_new_place_and_a_contradiction_stops_nothing_small(make_stream, params):
+    layout = make_stream()
+    images, index = open_folder(layout.raw / DAY)
+    old = index[index["label"] == "cat"]
+    renamed = old.assign(label="tiger", image_id="tiger/" + old["image_id"])
+    dog = index[index["label"] == "dog"].iloc[:1]
+    rows = pd.concat([renamed, dog.assign(label="wolf", image_id="wolf/x")]).sort_values("arrived_at")
+    write_folder(layout.raw / f"{DAY}.1", np.array(images)[rows.index.to_numpy()], rows)
+    write_gone(layout.raw, old["image_id"])
+    run(layout.workspace, params)
+    contradictory = dict.fromkeys([*dog["image_id"], "wolf/x"], "contradictory labels")
+    assert refused(layout) == dict.fromkeys(old["image_id"], "moved") | contradictory
+
+
+def test_late_arrivals_in_a_part_of_their_day_pass(make_stream, params, make_index, make_pictures):
+    layout = make_stream()
+    for number, day in enumerate(("2025-12-30", "2026-01-01.1", "2026-01-01.2")):
+        images = make_pictures(4, seed=50 + number)
+        times = [pd.Timestamp(f"{day[:10]}T03:00Z")] * 4
+        write_folder(layout.raw / day, images, make_index(images, times, day))
+    run(layout.workspace, params)
+    assert result_of(layout)["rows_accepted"] == 132
+
+
 def test_a_stopped_run_leaves_nothing_of_the_one_before(make_stream, params):
     layout = make_stream()
     run(layout.workspace, params)
@@ -383,7 +424,8 @@ def test_unknown_parameters_are_refused(make_stream, params):
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_wrong_each_row_is_accepted_or_quarantined_once(make_stream, lenient, data):
-    """Against a reading row by row that knows nothing of frames and suites."""
+    """Against a reading row by row that knows nothing of frames and suites, for a benchmark: nothing moves."""
+    lenient["ingest"]["source"] = "digits"
     layout = make_stream(f"w{data.draw(st.integers(0, 10**9))}", days=2, rows=12)
     original, _ = open_folder(layout.raw / "2026-01-01")
     for day in ("2026-01-01", DAY):

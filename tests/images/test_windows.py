@@ -98,6 +98,31 @@ def test_windows_by_count_are_those_of_a_counting_loop(tmp_path_factory, data):
     assert [p.index["image_id"].tolist() for p in plans] == expected
 
 
+@pytest.mark.parametrize(("by", "hours"), [("time", 24), ("time", 6), ("count", 24)])
+def test_a_late_image_changes_the_window_of_its_time_alone(make_stream, params, make_index, make_pictures, by, hours):
+    layout = make_stream(days=3)
+    params["windows"] |= {"by": by, "hours": hours, "rows": 40}
+    accept(layout)
+    run(layout.workspace, params)
+    before = {window.window_id for window in read_windows(layout.windows)}
+    training = layout.training_windows.read_bytes()
+    images = make_pictures(2, seed=77)
+    times = [pd.Timestamp("2026-01-03T01:00Z"), pd.Timestamp("2026-01-03T02:00Z")]
+    write_folder(layout.raw / "2026-01-03.1", images, make_index(images, times, "late"))
+    accept(layout)
+    run(layout.workspace, params)
+    windows = read_windows(layout.windows)
+    after = {window.window_id for window in windows}
+    assert len(before - after) == (0 if by == "count" else 1)
+    assert len(after - before) == 1
+    for window in windows:
+        index = read_index(layout.windows / window.window_id)
+        assert ("late-0" in index["image_id"].tolist()) == (window.window_id in after - before)
+        assert window.start <= index["arrived_at"].min()
+        assert window.end >= index["arrived_at"].max()
+    assert layout.training_windows.read_bytes() != training
+
+
 def test_the_same_windows_are_not_touched_and_a_new_day_adds_only_its_own(make_stream, params):
     layout = make_stream(days=3)
     late = day_folders(layout.raw)[-1]
