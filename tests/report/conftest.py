@@ -38,7 +38,7 @@ class MadeUp:
         self.size = 32
         self.tests = 60
         self.refused = {"truncated: the file ends early": 2, "animated: 12 frames": 1}
-        self.params: dict[str, Any] = {**PARAMS, "report": {"map_points": 60}}
+        self.params: dict[str, Any] = {**PARAMS, "threads": 1, "report": {"map_points": 60}}
 
     def build(self) -> dict[str, Any]:
         """Write everything; returns the parameters."""

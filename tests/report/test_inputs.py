@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.report.inputs import labels_by_day
@@ -11,6 +11,7 @@ arrivals = st.lists(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(arrivals)
 def test_every_image_is_counted_once_on_its_day(rows: list[tuple[int, str]]) -> None:
     start = datetime(2026, 1, 1)

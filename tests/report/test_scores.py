@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.report.scores import confident_mistakes, confusion, gate_recalls, paired_interval, result_rows
@@ -43,6 +43,7 @@ def test_without_the_supervised_answers_there_is_no_interval() -> None:
     assert paired_interval(table.assign(supervised=None)) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(answers)
 def test_mistakes_are_the_wrong_answers_by_score(rows: list[tuple[str, str, str, float]]) -> None:
     found = confident_mistakes(frame(rows), 5)
@@ -50,6 +51,7 @@ def test_mistakes_are_the_wrong_answers_by_score(rows: list[tuple[str, str, str,
     assert list(zip(-found["score"], found["image_id"], strict=True)) == wrong[:5]
 
 
+@settings(max_examples=50, deadline=None)
 @given(answers)
 def test_confusion_counts_and_mix_ups(rows: list[tuple[str, str, str, float]]) -> None:
     matrix = confusion(entry(rows), most=9)

@@ -1,7 +1,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.report.spots import LETTER, LINE, name_spots
@@ -19,6 +19,7 @@ def test_a_name_is_where_its_group_is_densest() -> None:
     assert abs(y - 5) < 0.5
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 100), st.integers(2, 6))
 def test_names_of_mixed_groups_make_room_for_each_other(seed: int, groups: int) -> None:
     rng = np.random.default_rng(seed)
