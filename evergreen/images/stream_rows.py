@@ -111,4 +111,5 @@ def _misplaced(frame: pd.DataFrame) -> "pd.Series[bool]":
     times = frame["arrived_at"]
     midnights = {day: pd.Timestamp(str(day)[:10], tz="UTC") for day in frame["day"].unique()}
     elsewhere = times.dt.normalize() != frame["day"].map(midnights).astype(times.dtype)
-    return elsewhere | (times < times.groupby(frame["day"]).shift())
+    misplaced: pd.Series[bool] = elsewhere | (times < times.groupby(frame["day"]).shift())
+    return misplaced
