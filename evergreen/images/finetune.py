@@ -1,5 +1,6 @@
 """Step `finetune`: few labels → a classifier, beside the same network trained from scratch at equal compute."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def prepare(layout: ImageLayout, config: StepConfig, params: dict[str, Any], ima
     device = best_device()
     encoder, description = load_encoder(layout.encoder)
     pretrain = SimCLRConfig.read(params["pretrain"], "params.yaml: images.pretrain")
-    used = int(read_json(layout.metrics / "pretrain.json")["images"]) // pretrain.batch_size * pretrain.batch_size
+    used = math.prod(pretrain.batches(int(read_json(layout.metrics / "pretrain.json")["images"])))
     passes = sum(forward_flops(encoder, pretrain.view_size(epoch)) for epoch in range(pretrain.epochs))
     return Task(
         layout=layout,

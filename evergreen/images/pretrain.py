@@ -1,5 +1,6 @@
 """Step `pretrain`: SimCLR on the training windows → an encoder."""
 
+import math
 import os
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
 
     identity = [config.model_dump(mode="json"), params["seed"], params["threads"], selection, str(device)]
     checkpoint = checkpoint_folder(workspace, sha256_json(identity))
-    total = len(images) // config.batch_size * config.batch_size * config.epochs
+    total = config.epochs * math.prod(config.batches(max(1, len(images))))
     started = time.perf_counter()
     with track("pretrain", total=total, unit="pairs") as bar:
         result = pretrain(images, config, params["seed"], device, bar, checkpoint)

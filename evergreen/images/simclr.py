@@ -24,6 +24,8 @@ from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Precision, Resolved, autocast, resolve
 from evergreen.training.schedules import warmup_cosine
 
+MIN_IMAGES = 16
+
 
 class SimCLRConfig(Config):
     """How the encoder is pretrained.
@@ -45,6 +47,11 @@ class SimCLRConfig(Config):
     head_hidden: int = 512
     head_output: int = 128
     precision: Precision = "auto"
+
+    def batches(self, images: int) -> tuple[int, int]:
+        """Size of a batch and batches in an epoch: a small set is one batch, a last incomplete one is left out."""
+        size = min(self.batch_size, images)
+        return size, images // size
 
     def view_size(self, epoch: int) -> int:
         """Side of the views in a 0-based epoch."""
@@ -85,7 +92,7 @@ def pretrain(
     """Pretrain an encoder on unlabelled images.
 
     Args:
-        images: at least one batch of them.
+        images: at least 16 of them; a view is told from the others of its batch.
         config: the recipe.
         seed: of weights, order and views.
         device: where it runs.
@@ -94,12 +101,12 @@ def pretrain(
         on_epoch: called with each epoch's record {epoch, loss, learning_rate, alignment, uniformity, view_size}.
 
     Raises:
-        BadInputError: there are fewer images than a batch.
+        BadInputError: there are too few images, or the loss is no number any more.
     """
-    if len(images) < config.batch_size:
+    if len(images) < MIN_IMAGES:
         raise BadInputError(
-            f"Pretraining needs at least one batch of {config.batch_size} images, found {len(images)}. "
-            "Ingest more images or lower images.pretrain.batch_size in params.yaml."
+            f"Pretraining needs at least {MIN_IMAGES} images, found {len(images)} in the training windows. "
+            "Ingest more images."
         )
     precision = resolve(config.precision, device)
     torch.manual_seed(seed)
@@ -107,7 +114,7 @@ def pretrain(
     optimiser = sgd([model], config.momentum, config.weight_decay)
     done = (checkpoints.load(checkpoint, model, optimiser) if checkpoint else None) or {"epoch": 0, "history": []}
     history: list[dict[str, Any]] = done["history"]
-    progress.advance(done["epoch"] * (len(images) // config.batch_size) * config.batch_size)
+    progress.advance(done["epoch"] * math.prod(config.batches(len(images))))
     for epoch in range(done["epoch"], config.epochs):
         record = run_epoch(model, optimiser, images, config, seed, epoch, device, precision, progress)
         history.append(record)
@@ -139,8 +146,8 @@ def run_epoch(
     The sums stay on the device: reading them at every step would make a GPU wait.
     """
     model.train()
-    size, batch = config.view_size(epoch), config.batch_size
-    steps = len(images) // batch
+    size = config.view_size(epoch)
+    batch, steps = config.batches(len(images))
     order = epoch_order(len(images), seed, epoch)
     draws = draw(len(images), views=2, seed=seed, epoch=epoch)
     sums = torch.zeros(3, device=device)

@@ -95,9 +95,16 @@ def test_view_sizes_are_shared_out_in_order() -> None:
     assert [config.view_size(e) for e in range(5)] == [16, 16, 16, 24, 24]
 
 
-def test_two_few_images_say_what_to_do(images: ImageSet) -> None:
-    with pytest.raises(BadInputError, match=r"found 70.*batch_size"):
-        pretrain(images, TINY.model_copy(update={"batch_size": 128}), 0, CPU, Silent())
+def test_too_few_images_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"at least 16 images, found 9"):
+        pretrain(ImageSet([image_folder(tmp_path / "few", 9)]), TINY, 0, CPU, Silent())
+
+
+def test_fewer_images_than_a_batch_are_one_batch(images: ImageSet) -> None:
+    config = TINY.model_copy(update={"batch_size": 128, "epochs": 1})
+    assert config.batches(len(images)) == (70, 1)
+    assert config.batches(300) == (128, 2)
+    assert len(pretrain(images, config, 0, CPU, Silent()).history) == 1
 
 
 def test_a_step_mixes_no_devices() -> None:
