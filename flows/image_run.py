@@ -62,6 +62,7 @@ class ImageRun:
         """What the flow returns if nothing is left to do; None if there is, and then the MLflow run is open."""
         with self.timed("look for news"):
             news = images.look_for_news(self.folder)
+        record.close_killed(self.settings, self.workspace)
         if news["version"] is not None:
             say(f"Nothing new: version {news['version']} was made from exactly this data, code and these parameters.")
             return self.result("nothing new", version=news["version"])
@@ -70,7 +71,9 @@ class ImageRun:
             return self.result("nothing new", version=None)
         if news["stale"]:
             say(f"Changed: {', '.join(news['stale'])}")
-        self.run_id = record.start_run(self.settings, self.workspace, run_key(self.workspace))
+        # a run that was cut off goes on only if its inputs are still the present ones
+        key = run_key(self.workspace) if news["stale"] == [] else None
+        self.run_id = record.start_run(self.settings, self.workspace, key)
         return None
 
     def stage(self, name: str) -> None:
