@@ -73,3 +73,8 @@ def test_want_of_labels_is_told(shown):
     lines = shown(outcome="no labels", version=None)
     assert lines["probe"] == "skipped: no labels"
     assert "fine-tune" not in lines
+
+
+def test_want_of_a_test_set_is_told(shown):
+    write_json(shown.metrics / "finetune.json", [{"label_fraction": 0.3}])
+    assert shown()["fine-tune"] == "30% of the labels; there is no test set to measure on"
