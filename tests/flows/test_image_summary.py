@@ -40,7 +40,7 @@ def shown(tmp_path, capsys):
 
 def test_all_that_matters_is_there(shown):
     lines = shown()
-    assert lines["model"] == "images version 3 is not promoted, version 2 stays champion: gain found 0"
+    assert lines["model"] == "images version 3 is not promoted, version 2 stays champion: " + JUDGED["reason"]
     assert lines["probe"] == "linear 61.2%, kNN 50.0% of 10,000 test images"
     assert lines["fine-tune"] == "55.0% with 1% of the labels, from scratch 48.0%"
     assert lines["drift"] == "in 1 of 2 windows, first 2026-01-21"
