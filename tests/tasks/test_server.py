@@ -45,7 +45,7 @@ def test_wait_returns_once_the_server_answers(tmp_path):
         def log_message(self, *args):
             pass
 
-    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     server = http.server.HTTPServer((LOOPBACK, port), Answer, bind_and_activate=False)
     late = threading.Timer(0.5, lambda: (server.server_bind(), server.server_activate(), server.serve_forever()))
     late.start()

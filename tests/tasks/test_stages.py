@@ -77,6 +77,8 @@ def test_damaged_pipeline_is_told(small_settings: Settings, pipeline: Workspace)
 
 def _reproduce_in_background(settings: Settings, pipeline: Workspace, stage: str) -> "subprocess.Popen[bytes]":
     code = (
+        # a shell without a terminal starts its background jobs deaf to Ctrl-C
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from pathlib import Path; from tasks.settings import Settings; from tasks.stages import reproduce;"
         "from tasks.workspace import Workspace;"
         f"reproduce(Settings(Path({str(settings.checkout)!r}), Path({str(settings.home)!r}), 'sqlite:///x', None),"
@@ -103,7 +105,7 @@ def test_nothing_survives_the_run(small_settings: Settings, pipeline: Workspace,
         run.send_signal(2)
     else:
         getattr(run, signal_name)()
-    run.wait(timeout=30)
+    run.wait(timeout=120)
     psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=15)
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     # and the next run is not held up by what the killed one left
