@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 10.0
@@ -78,17 +77,17 @@ def stop_session(process: "subprocess.Popen[bytes]") -> None:
 
 def main(command: Sequence[str]) -> int:
     """Run a command until it ends or this process is told to end; then it gets half the time to go politely."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+    die_with_parent()
     process = subprocess.Popen(list(command))
-
-    def end(number: int, frame: FrameType | None) -> None:
+    try:
+        return process.wait()
+    except SystemExit:  # raised by the handler, so that the waiting ends and another can begin
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=STOP_SECONDS / 2)
         os.killpg(0, signal.SIGKILL)
-
-    signal.signal(signal.SIGTERM, end)
-    die_with_parent()
-    return process.wait()
+        raise
 
 
 if __name__ == "__main__":
