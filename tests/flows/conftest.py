@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,13 +114,21 @@ class Smoke:
     untouched: bool
 
 
+def make_place(root: Path, home: Path) -> Place:
+    """A workspace of profile smoke, with as much fine-tuning as a champion needs."""
+    settings = Settings(CHECKOUT, home, f"sqlite:///{home / 'mlflow.db'}", None)
+    light = {"finetune": {"recipe": {"steps": 30}}}
+    with open_workspace(settings, "images", profile="smoke", workdir=root, values=light):
+        return Place(root, home)
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smoke]:
     base = tmp_path_factory.mktemp("smoke")
-    place = Place(base / "work", base / "home")
     before = _checkout_state()
+    place = make_place(base / "work", base / "home")
     try:
-        killed = place.start(*place.images_command("--profile", "smoke"), folder=CHECKOUT)
+        killed = place.start(*place.images_command(), folder=CHECKOUT)
         place.wait_for_line("drift")
         killed.kill()
         killed.wait()
@@ -142,16 +150,9 @@ def copied(smoke: Smoke, tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def new_place(tmp_path: Path) -> Callable[[str], Place]:
-    """Makes a workspace of a profile with a home of its own; it has the shared one's name."""
-
-    def make(profile: str) -> Place:
-        place = Place(tmp_path / "new" / "work", tmp_path / "home")
-        settings = Settings(CHECKOUT, place.home, f"sqlite:///{place.home / 'mlflow.db'}", None)
-        with open_workspace(settings, "images", profile=profile, workdir=place.root):
-            return place
-
-    return make
+def new_place(tmp_path: Path) -> Place:
+    """A workspace named as the shared one, with a home, and so a cache, of its own."""
+    return make_place(tmp_path / "new" / "work", tmp_path / "home")
 
 
 def _checkout_state() -> dict[str, int]:

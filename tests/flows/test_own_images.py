@@ -16,7 +16,7 @@ def test_own_folder_from_no_labels_to_a_model_that_follows_it(new_place, tmp_pat
     for number, picture in enumerate(pictures):
         picture.save(unlabelled / f"{number:03d}.png")
 
-    place = new_place("smoke")
+    place = new_place
     first = place.images("--folder", str(folder))
     assert first.code == 0, first
     assert "No classifier: too few images have a known label." in first.out

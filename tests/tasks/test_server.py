@@ -1,5 +1,6 @@
 import http.server
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -46,14 +47,14 @@ def test_wait_returns_once_the_server_answers(tmp_path):
             pass
 
     alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    server = http.server.HTTPServer((LOOPBACK, port), Answer, bind_and_activate=False)
-    late = threading.Timer(0.5, lambda: (server.server_bind(), server.server_activate(), server.serve_forever()))
+    # not http.server.HTTPServer, which asks for the machine's name and may wait for it
+    server = socketserver.TCPServer((LOOPBACK, port), Answer, bind_and_activate=False)
+    late = threading.Timer(0.3, lambda: (server.server_bind(), server.server_activate(), server.handle_request()))
     late.start()
     try:
         wait_for(f"http://{LOOPBACK}:{port}/", alive, tmp_path / "log")
     finally:
         alive.kill()
         alive.wait()
-        server.shutdown()
         late.join()
         server.server_close()
