@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from evergreen.config import Config
 from evergreen.images.augment import DRAWS, AugmentConfig, augment, to_float
 from evergreen.images.encoders import Encoder, EncoderConfig, build_encoder, forward_flops
-from evergreen.images.imageset import ImageSet
 from evergreen.images.linear import Split, cross_validate, fit_linear, spread
+from evergreen.images.mixture import Images
 from evergreen.progress import Progress
 from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Resolved, autocast
@@ -124,13 +124,14 @@ def linear_start(
 def fine_tune(
     encoder: Encoder,
     labelled: Labelled,
-    unlabelled: ImageSet,
+    unlabelled: Images,
     config: FinetuneConfig,
     seed: int,
     precision: Resolved,
     progress: Progress,
+    head: nn.Linear | None = None,
 ) -> Network:
-    """Fine-tune all layers from a linear start; returns the moving average of the weights.
+    """Fine-tune all layers; returns the moving average of the weights.
 
     Args:
         encoder: pretrained; it is changed.
@@ -140,10 +141,12 @@ def fine_tune(
         seed: of batches and views.
         precision: of the forward passes.
         progress: told of every trained image.
+        head: where the head starts; by default the best linear classifier on the encoder's features as they are.
     """
     torch.manual_seed(seed)
     device = labelled.images.device
-    student = Student(encoder, linear_start(encoder, labelled, config.head_l2, precision)).to(device)
+    head = head or linear_start(encoder, labelled, config.head_l2, precision)
+    student = Student(encoder, head).to(device)
     teacher = moving_average(student, config.average_decay)
     optimiser = sgd([student], config.momentum, config.weight_decay)
     generator = torch.Generator().manual_seed(seed)

@@ -68,6 +68,16 @@ class ImageLayout:
         return self.root / "models" / "classifier"
 
     @property
+    def adaptation(self) -> Path:
+        """``predictions.parquet`` and ``model/``: what following the stream left."""
+        return self.root / "adaptation"
+
+    @property
+    def backtest(self) -> Path:
+        """``backtest.json``, the figure, and the predictions of each policy."""
+        return self.root / "backtest"
+
+    @property
     def predictions(self) -> Path:
         """Parquet files of a model's answers on test and gate images."""
         return self.root / "predictions"
