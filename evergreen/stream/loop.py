@@ -20,6 +20,8 @@ from evergreen.stream.adaptation import NO_POLICY, Adapted, Answers, Difference,
 from evergreen.stream.promotion import Decision
 
 Trigger = Literal["harm", "drift", "always", "never"]
+LEAST = 1e-6
+"""Probability below which the log-loss grows no further: one certain error is no catastrophe."""
 
 
 class LoopConfig(Config):
@@ -35,6 +37,8 @@ class LoopConfig(Config):
         min_classes: classes among those.
         patience: windows that a challenger without proof waits for more held-out labels before another is trained.
         flops_per_second: the cost model's speed of training.
+        label_detector: a performance detector, fed the log-loss of the answers whose label is known: an alarm counts as
+            harm that was seen, where the rest only estimates it. Null leaves it out.
     """
 
     policy: str = "replay"
@@ -45,6 +49,7 @@ class LoopConfig(Config):
     min_classes: int = pydantic.Field(2, ge=1)
     patience: int = pydantic.Field(2, ge=0)
     flops_per_second: float = pydantic.Field(1e11, gt=0)
+    label_detector: str | None = "adwin"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class LoopState:
         challenger: a model without proof, waiting for more held-out labels.
         waited: windows it has waited.
         change_point: since when the stream is of another regime; None if it is not.
+        detector: state of the label detector; None before the first known label.
     """
 
     model: str
@@ -68,6 +74,7 @@ class LoopState:
     challenger: str | None = None
     waited: int = 0
     change_point: str | None = None
+    detector: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -138,17 +145,20 @@ class Loop:
         """Process the next window."""
         window = self.domain.windows[state.processed]
         answers, models = self._answer(state, window)
+        state, missed = self._labels(state, answers)
         state = self._take_over(state, window)
         difference = self.domain.compare(state.model, state.reference, window.window_id)
         # a difference of unknown harm is not judged where nothing depends on it
         judged = difference.drift and self.config.trigger != "never"
         harm = self.domain.harm(state.model, state.reference, window.window_id) if judged else None
         state = replace(state, processed=state.processed + 1)
-        state = self._regime(state, window, difference)
-        step = Step(state, "watched" if difference.drift else "none")
-        if self._called_for(state, difference, harm):
+        different = difference.drift or missed
+        state = self._regime(state, window, difference.change_point if different else None, different)
+        step = Step(state, "watched" if different else "none")
+        if self._called_for(state, different, missed or (harm is not None and harm.harmful)):
             step = self._adapt(state, window)
-        record = _record(window, step, difference, harm) | {"models": sorted(set(models.tolist()))}
+        record = _record(window, step, difference, harm)
+        record |= {"models": sorted(set(models.tolist())), "label_alarm": missed}
         return step.state, Outcome(record, answers, models)
 
     def _answer(self, state: LoopState, window: WindowRef) -> tuple[Answers, Any]:
@@ -172,32 +182,43 @@ class Loop:
         )
         return merged, np.where(late, incoming, models)
 
+    def _labels(self, state: LoopState, answers: Answers) -> tuple[LoopState, bool]:
+        """Feed the label detector; whether it says that the answers became worse."""
+        losses = -np.log(np.maximum(answers.label_probabilities[~np.isnan(answers.label_probabilities)], LEAST))
+        if self.config.label_detector is None or not len(losses):
+            return state, False
+        from evergreen.stream.detectors.registry import make_detector, restore_detector
+
+        detector = restore_detector(state.detector) if state.detector else make_detector(self.config.label_detector)
+        alarms = [detector.update(float(loss)) for loss in losses]
+        return replace(state, detector=detector.state()), any(alarms)
+
     def _take_over(self, state: LoopState, window: WindowRef) -> LoopState:
         """An incoming model whose training has ended by the window's end is the champion from then on."""
         if state.incoming is None or datetime.fromisoformat(state.incoming[1]) > window.end:
             return state
-        return replace(state, model=state.incoming[0], incoming=None)
+        return replace(state, model=state.incoming[0], incoming=None, detector=None)
 
-    def _regime(self, state: LoopState, window: WindowRef, difference: Difference) -> LoopState:
+    def _regime(self, state: LoopState, window: WindowRef, began: datetime | None, different: bool) -> LoopState:
         """Remember since when the stream is of another regime, or add an undisturbed window to a short reference."""
-        if difference.drift:
-            began = difference.change_point or window.start
-            return state if state.change_point else replace(state, change_point=began.isoformat())
+        if different:
+            since = (began or window.start).isoformat()
+            return state if state.change_point else replace(state, change_point=since)
         state = replace(state, change_point=None, challenger=None, waited=0)
         if len(state.reference) < self.config.reference_windows:
             return replace(state, reference=(*state.reference, window.window_id))
         return state
 
-    def _called_for(self, state: LoopState, difference: Difference, harm: Harm | None) -> bool:
+    def _called_for(self, state: LoopState, different: bool, harmful: bool) -> bool:
         if self.config.policy == NO_POLICY or state.incoming is not None:
             return False
         if self.config.trigger == "always":
             return True
-        if not difference.drift or self.config.trigger == "never":
+        if not different or self.config.trigger == "never":
             return False
         if state.challenger is not None:  # the harm was found before; the proof is what was missing
             return True
-        return self.config.trigger == "drift" or (harm is not None and harm.harmful)
+        return self.config.trigger == "drift" or harmful
 
     def _adapt(self, state: LoopState, window: WindowRef) -> "Step":
         """Judge the waiting challenger with the labels that came meanwhile, or train one and judge it."""

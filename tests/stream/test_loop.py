@@ -109,6 +109,27 @@ def test_unknown_policy_and_impossible_start_are_named():
         Loop(domain, REFIT).start("0.0", 9)
 
 
+def test_errors_on_known_labels_are_harm_that_nobody_has_to_estimate():
+    """The points stay where they are and their classes swap sides: nothing in the inputs moves, only the labels tell."""
+
+    class Swapped(ToyDomain):
+        def answer(self, model, window):
+            answers = super().answer(model, window)
+            wrong = int(window[:3]) >= 6
+            given = np.where(np.isnan(answers.label_probabilities), np.nan, 0.01 if wrong else 0.9)
+            return replace(answers, label_probabilities=given)
+
+    domain = Swapped(QUIET + QUIET)
+    config = REFIT.model_copy(update={"reference_windows": 2})
+    alarms = [outcome.record["label_alarm"] for _, outcome in follow(domain, config)]
+    assert not any(alarms[:2])
+    assert any(alarms[2:5])
+    assert domain.calls, "an alarm on labels calls for adaptation"
+    blind = Swapped(QUIET + QUIET)
+    follow(blind, config.model_copy(update={"label_detector": None}))
+    assert blind.calls == []
+
+
 borders = st.lists(st.sampled_from([0.0, 0.05, 1.0, 2.0]), min_size=1, max_size=6)
 configs = st.builds(
     LoopConfig,
@@ -162,6 +183,6 @@ def test_every_example_is_answered_once_in_its_own_window(borders, config, flops
 
 
 def test_state_with_every_field_set_survives_json():
-    state = LoopState("a", ("w1", "w2"), 7, ("b", BEGIN.isoformat()), "c", 2, BEGIN.isoformat())
+    state = LoopState("a", ("w1", "w2"), 7, ("b", BEGIN.isoformat()), "c", 2, BEGIN.isoformat(), {"mean": 0.1})
     assert LoopState.from_json(json.loads(json.dumps(state.to_json()))) == state
     assert replace(state, incoming=None).to_json()["incoming"] is None
