@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from evergreen.stream.harm import HarmEstimate
 from evergreen.stream.promotion import Decision
 
 NO_POLICY = "none"
@@ -68,17 +69,6 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Harm:
-    """How much accuracy is expected to fall, as a fraction of 1, with an interval; and what to make of it."""
-
-    expected_fall: float
-    low: float
-    high: float
-    harmful: bool
-    moved: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Scope:
     """The data an adaptation may use: finished windows only, cut at the change point.
 
@@ -125,7 +115,7 @@ class Domain(Protocol):
     def compare(self, model: str, reference: Sequence[str], window: str) -> Difference:
         """Compare a window with reference windows, as the model sees them."""
 
-    def harm(self, model: str, reference: Sequence[str], window: str) -> Harm:
+    def harm(self, model: str, reference: Sequence[str], window: str) -> HarmEstimate:
         """Estimate what the window's difference from the reference does to the model's accuracy, without its labels."""
 
     def evidence(self, scope: Scope) -> Evidence:

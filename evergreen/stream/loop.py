@@ -16,7 +16,9 @@ import pydantic
 
 from evergreen.config import Config
 from evergreen.errors import BadInputError
-from evergreen.stream.adaptation import NO_POLICY, Adapted, Answers, Difference, Domain, Harm, Scope, WindowRef
+from evergreen.stream.adaptation import NO_POLICY, Adapted, Answers, Difference, Domain, Scope, WindowRef
+from evergreen.stream.harm import HarmConfig, HarmEstimate
+from evergreen.stream.harm_judge import Judge, Verdict
 from evergreen.stream.promotion import Decision
 
 Trigger = Literal["harm", "drift", "always", "never"]
@@ -39,6 +41,7 @@ class LoopConfig(Config):
         flops_per_second: the cost model's speed of training.
         label_detector: a performance detector, fed the log-loss of the answers whose label is known: an alarm counts as
             harm that was seen, where the rest only estimates it. Null leaves it out.
+        harm: how harm is estimated, and from which fall of accuracy it counts.
     """
 
     policy: str = "replay"
@@ -50,6 +53,7 @@ class LoopConfig(Config):
     patience: int = pydantic.Field(2, ge=0)
     flops_per_second: float = pydantic.Field(1e11, gt=0)
     label_detector: str | None = "adwin"
+    harm: HarmConfig = HarmConfig()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class LoopState:
         waited: windows it has waited.
         change_point: since when the stream is of another regime; None if it is not.
         detector: state of the label detector; None before the first known label.
+        expected_fall: of accuracy, in the window before, if that was shifted: a small harm needs two windows.
     """
 
     model: str
@@ -75,6 +80,7 @@ class LoopState:
     waited: int = 0
     change_point: str | None = None
     detector: dict[str, Any] | None = None
+    expected_fall: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -151,13 +157,15 @@ class Loop:
         # a difference of unknown harm is not judged where nothing depends on it
         judged = difference.drift and self.config.trigger != "never"
         harm = self.domain.harm(state.model, state.reference, window.window_id) if judged else None
-        state = replace(state, processed=state.processed + 1)
+        judge = Judge(self.config.harm, state.expected_fall)
+        verdict = judge.update(harm is not None, harm)
+        state = replace(state, processed=state.processed + 1, expected_fall=judge.previous)
         different = difference.drift or missed
         state = self._regime(state, window, difference.change_point if different else None, different)
         step = Step(state, "watched" if different else "none")
-        if self._called_for(state, different, missed or (harm is not None and harm.harmful)):
+        if self._called_for(state, different, missed or verdict.act):
             step = self._adapt(state, window)
-        record = _record(window, step, difference, harm)
+        record = _record(window, step, difference, harm, verdict)
         record |= {"models": sorted(set(models.tolist())), "label_alarm": missed}
         return step.state, Outcome(record, answers, models)
 
@@ -197,7 +205,7 @@ class Loop:
         """An incoming model whose training has ended by the window's end is the champion from then on."""
         if state.incoming is None or datetime.fromisoformat(state.incoming[1]) > window.end:
             return state
-        return replace(state, model=state.incoming[0], incoming=None, detector=None)
+        return replace(state, model=state.incoming[0], incoming=None, detector=None, expected_fall=None)
 
     def _regime(self, state: LoopState, window: WindowRef, began: datetime | None, different: bool) -> LoopState:
         """Remember since when the stream is of another regime, or add an undisturbed window to a short reference."""
@@ -274,7 +282,9 @@ class Step:
     challenger: str | None = None
 
 
-def _record(window: WindowRef, step: Step, difference: Difference, harm: Harm | None) -> dict[str, Any]:
+def _record(
+    window: WindowRef, step: Step, difference: Difference, harm: HarmEstimate | None, verdict: Verdict
+) -> dict[str, Any]:
     state = step.state
     return {
         "window_id": window.window_id,
@@ -286,7 +296,7 @@ def _record(window: WindowRef, step: Step, difference: Difference, harm: Harm | 
         "p_value": difference.p_value,
         "moved": list(difference.moved),
         "change_point": difference.change_point.isoformat() if difference.change_point else None,
-        "harm": None if harm is None else {**asdict(harm), "moved": list(harm.moved)},
+        "harm": None if harm is None else {**asdict(harm), "moved": list(harm.moved)} | _verdict(verdict),
         "action": step.action,
         "decision": step.decision.to_json() if step.decision else None,
         "flops": step.flops,
@@ -294,6 +304,10 @@ def _record(window: WindowRef, step: Step, difference: Difference, harm: Harm | 
         "champion": state.model,
         "incoming": list(state.incoming) if state.incoming else None,
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {"harmful": verdict.act, "verdict": verdict.reason}
 
 
 def _microseconds(moment: datetime) -> int:

@@ -38,6 +38,19 @@ def test_harmless_shift_is_watched_and_not_followed():
     assert "promoted" in actions(follow(domain, REFIT.model_copy(update={"trigger": "drift"})))
 
 
+def test_small_harm_needs_a_second_window_and_a_large_one_does_not():
+    """A fall of 4 points: over the threshold of 3, below the 6 that need no second window."""
+
+    class Mild(ToyDomain):
+        def harm(self, model, reference, window):
+            return replace(super().harm(model, reference, window), expected_fall=0.04)
+
+    mild = follow(Mild(QUIET + SHIFTED), REFIT)
+    assert actions(mild)[2:4] == ["watched", "promoted"]
+    assert "wait for a second window" in mild[2][1].record["harm"]["verdict"]
+    assert mild[3][1].record["harm"]["harmful"]
+
+
 def test_never_and_none_never_act_and_always_acts_after_every_window():
     domain = ToyDomain(QUIET + SHIFTED)
     for config in (REFIT.model_copy(update={"trigger": "never"}), LoopConfig(policy="none")):
@@ -183,6 +196,6 @@ def test_every_example_is_answered_once_in_its_own_window(borders, config, flops
 
 
 def test_state_with_every_field_set_survives_json():
-    state = LoopState("a", ("w1", "w2"), 7, ("b", BEGIN.isoformat()), "c", 2, BEGIN.isoformat(), {"mean": 0.1})
+    state = LoopState("a", ("w1", "w2"), 7, ("b", BEGIN.isoformat()), "c", 2, BEGIN.isoformat(), {"mean": 0.1}, 0.04)
     assert LoopState.from_json(json.loads(json.dumps(state.to_json()))) == state
     assert replace(state, incoming=None).to_json()["incoming"] is None

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from evergreen.stream.adaptation import Adapted, Answers, Difference, Evidence, Harm, Scope, WindowRef
+from evergreen.stream.adaptation import Adapted, Answers, Difference, Evidence, Scope, WindowRef
+from evergreen.stream.harm import HarmEstimate
 from evergreen.stream.loop import LoopConfig
 from evergreen.stream.promotion import Decision
 from evergreen.stream.regimes import Answered, RegimePolicy, decide_regimes
@@ -76,10 +77,11 @@ class ToyDomain:
         began = next(ref.start for ref in self.windows if ref.window_id == window)
         return Difference(drift, float(z), None, ("value",) if drift else (), began if drift else None)
 
-    def harm(self, model: str, reference: Sequence[str], window: str) -> Harm:
+    def harm(self, model: str, reference: Sequence[str], window: str) -> HarmEstimate:
         day = self.day(window)
         fall = float(np.mean((day.values > float(model)) != (day.values > day.border)))
-        return Harm(fall, fall, fall, not self.harmless and fall >= 0.05, ("value",))
+        fall = 0.0 if self.harmless else fall
+        return HarmEstimate(fall, fall, fall, fall >= 0.03, ("value",))
 
     def evidence(self, scope: Scope) -> Evidence:
         days = self._new(scope)
