@@ -304,8 +304,10 @@ def _log_spread(features: Matrix) -> float:
 
 
 def _dispersity(probabilities: Matrix) -> float:
+    """Sum of the singular values, as a share of its largest possible value; from a matrix of classes × classes."""
     rows, classes = probabilities.shape
-    return float(np.linalg.norm(probabilities, "nuc") / np.sqrt(rows * min(rows, classes)))
+    squares = np.linalg.eigvalsh(probabilities.T @ probabilities)
+    return float(np.sqrt(np.maximum(squares, 0)).sum() / np.sqrt(rows * min(rows, classes)))
 
 
 def _entropy(shares: Vector) -> float:
