@@ -19,6 +19,7 @@ STEPS: dict[str, dict[str, str]] = {
         "finetune": "evergreen.images.finetune",
         "evaluate": "evergreen.images.evaluate",
         "report": "evergreen.report.images",
+        "adapt": "evergreen.images.adapt",
     }
 }
 

@@ -13,7 +13,7 @@ import typer
 
 from evergreen.config import read_yaml
 from evergreen.errors import BadInputError, EvergreenError
-from flows import models_cli, score_cli
+from flows import adapt_cli, models_cli, predictions_cli, score_cli
 from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.status import StepStatus
@@ -31,6 +31,9 @@ run_app = typer.Typer(help="Run a domain's flow, from its stream to a judged mod
 app.add_typer(run_app, name="run")
 app.add_typer(models_cli.app, name="models")
 app.command("score")(score_cli.score)
+app.command("adapt")(adapt_cli.adapt)
+app.command("backtest")(adapt_cli.backtest)
+app.command("predictions")(predictions_cli.predictions)
 
 Profile = Annotated[
     str | None,
@@ -106,10 +109,11 @@ def step(
 def serve(
     profile: Profile = None,
     workdir: Workdir = None,
-    cron: Annotated[str, typer.Option(help="When to run, as a cron expression in UTC.")] = "0 2 * * *",
+    cron: Annotated[str, typer.Option(help="When the image flow runs, as a cron expression in UTC.")] = "0 2 * * *",
+    adapt_cron: Annotated[str, typer.Option(help="When the adaptation flow runs.")] = "0 4 * * *",
     port: Annotated[int, typer.Option(help="Port of the Prefect server on loopback.")] = 4200,
 ) -> None:
-    """Run the image flow on a schedule, nightly by default, until Ctrl-C. A run that finds nothing new says so.
+    """Run the flows on their schedules, nightly by default, until Ctrl-C. A run that finds nothing new says so.
 
     Example: evergreen serve --cron "30 1 * * *"
     """
@@ -119,13 +123,13 @@ def serve(
     from tasks.server import FOR_SCHEDULES, prefect_api
 
     with prefect_api(settings, port, FOR_SCHEDULES) as server:
-        from flows.serve import serve_images
+        from flows.serve import serve_flows
 
         if server is not None:
             server.wait()
             print(f"Prefect {server.url.removesuffix('/api')}", flush=True)
-        print(f"{root} runs at {cron} (UTC). Ctrl-C ends.", flush=True)
-        serve_images(root, cron)
+        print(f"{root} runs at {cron}, adapts at {adapt_cron} (UTC). Ctrl-C ends.", flush=True)
+        serve_flows(root, cron, adapt_cron)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -132,18 +132,22 @@ class ImageRun:
         )
 
 
+Kind = TypeVar("Kind", bound=ImageRun)
+
+
 @contextmanager
-def image_run(**place: Any) -> Iterator[ImageRun]:
+def image_run(kind: type[Kind], **place: Any) -> Iterator[Kind]:
     """Open the workspace and hold it; close the MLflow run as what it became, and mend what a killed run left behind.
 
     Args:
+        kind: of run.
         place: as of :func:`tasks.workspace.open_workspace`.
     """
     if os.environ.get(SERVED):
         die_with_parent()
     settings = Settings.load().apply()
     with open_workspace(settings, images.DOMAIN, **place) as workspace, watched_run(workspace):
-        run = ImageRun(settings, workspace)
+        run = kind(settings, workspace)
         status = "KILLED"  # what a signal leaves
         try:
             yield run

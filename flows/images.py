@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.console import say
-from flows.image_run import NO_LABELS, image_run
+from flows.image_run import NO_LABELS, ImageRun, image_run
 from flows.stopped import tells_once
 from tasks.folder_source import folder_values
 from tasks.images import publish_drift, publish_validation
@@ -31,7 +31,7 @@ def images(
     """
     place = Path(workdir) if workdir else None
     values = folder_values(Path(folder)) if folder else None
-    with image_run(workdir=place, profile=profile, model_name=model_name, values=values) as run:
+    with image_run(ImageRun, workdir=place, profile=profile, model_name=model_name, values=values) as run:
         if (before := run.as_before()) is not None:
             return before
 

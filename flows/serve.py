@@ -1,4 +1,4 @@
-"""The image flow on a schedule."""
+"""The flows on their schedules."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,14 @@ from typing import Any
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
+from flows.adapt import adapt
 from flows.image_run import SERVED
 from flows.images import images
 
 NAME = "nightly"
 
 
-class ImageRunner(Runner):
+class FlowRunner(Runner):
     """Prefect's runner, which starts each run as a process, with one way to end: that of Ctrl-C."""
 
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
@@ -24,23 +25,25 @@ class ImageRunner(Runner):
         signal.raise_signal(signal.SIGINT)
 
 
-def serve_images(workspace: Path, cron: str) -> None:
-    """Deploy the flow with its schedule and run what is due, one run at a time, until the process is told to end.
+def serve_flows(workspace: Path, cron: str, adapt_cron: str) -> None:
+    """Deploy the flows with their schedules and run what is due, one run at a time, until the process is told to end.
 
-    The schedule rests while nobody serves it.
+    The schedules rest while nobody serves them.
 
     Args:
-        workspace: where it runs; its params.yaml says with which parameters.
-        cron: when, in UTC.
+        workspace: where they run; its params.yaml says with which parameters.
+        cron: when the image flow runs, in UTC.
+        adapt_cron: when the adaptation flow runs, in UTC.
     """
     os.environ[SERVED] = "1"
-    runner = ImageRunner(name=NAME, limit=1, pause_on_shutdown=True)
-    runner.add_flow(
-        images,
-        name=NAME,
-        cron=cron,
-        parameters={"workdir": str(workspace)},
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+    runner = FlowRunner(name=NAME, limit=1, pause_on_shutdown=True)
+    for flow, name, when in ((images, NAME, cron), (adapt, "adapt", adapt_cron)):
+        runner.add_flow(
+            flow,
+            name=name,
+            cron=when,
+            parameters={"workdir": str(workspace)},
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(runner.start(webserver=False))

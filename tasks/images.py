@@ -22,6 +22,7 @@ from tasks.versions import find_run_key
 from tasks.workspace import Workspace
 
 DOMAIN = "images"
+STAGES = ("ingest", "validate", "windows", "drift", "pretrain", "probe", "finetune", "evaluate", "report")
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
@@ -35,7 +36,7 @@ def may_pass(task: Any, run: Any, state: Any) -> bool:
 
 
 # DVC is the only cache: Prefect's own sees neither helpers nor files.
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "persist_result": False,
     "retries": 2,
     "retry_delay_seconds": [2, 10],
@@ -43,7 +44,7 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-@task(name="look for news", **_OPTIONS)
+@task(name="look for news", **OPTIONS)
 def look_for_news(folder: str) -> dict[str, Any]:
     """Whether there is anything to do.
 
@@ -51,34 +52,34 @@ def look_for_news(folder: str) -> dict[str, Any]:
         stale: names of the stages whose inputs changed. version: the model version that the present state made and that
         was judged, None if there is none.
     """
-    settings, workspace = _open(folder)
+    settings, workspace = open_folder(folder)
     look_again(workspace)
     if (key := run_key(workspace)) is None:
         return {"stale": None, "version": None}
-    stale = stale_stages(settings, workspace)
+    stale = stale_stages(settings, workspace, STAGES)
     found = find_run_key(connect(settings), workspace.model_name(DOMAIN), key) if not stale else None
     judged = found is not None and ("decision" in found.tags or bool(found.aliases))
     return {"stale": stale, "version": found.version if found is not None and judged else None}
 
 
-@task(task_run_name="{stage}", **_OPTIONS)
+@task(task_run_name="{stage}", **OPTIONS)
 def run_stage(folder: str, stage: str, run_id: str) -> dict[str, Any]:
     """Bring a stage up to date, then record what it left behind, whether it ran now or earlier.
 
     Returns:
         stage, ran, step_seconds, seconds (as of :class:`tasks.stages.StageResult`) and record_seconds.
     """
-    settings, workspace = _open(folder)
+    settings, workspace = open_folder(folder)
     result = reproduce(settings, workspace, stage)
     started = time.monotonic()
     record.record_stage(run_id, workspace, stage, settings)
     return asdict(result) | {"record_seconds": time.monotonic() - started}
 
 
-@task(name="fetch champion", **_OPTIONS)
+@task(name="fetch champion", **OPTIONS)
 def fetch_champion(folder: str) -> str | None:
     """Put the registered champion where the stages find it and its hash where they depend on it."""
-    settings, workspace = _open(folder)
+    settings, workspace = open_folder(folder)
     digest = registry.export_champion(settings, workspace)
     workspace.update(DOMAIN, {"champion": digest})
     return digest
@@ -109,21 +110,22 @@ def publish_drift(folder: str) -> None:
     create_table_artifact([{name: row[name] for name in columns} for row in record_], key="images-drift")
 
 
-@task(name="register", **_OPTIONS)
+@task(name="register", **OPTIONS)
 def register(folder: str, run_id: str) -> str:
     """Make a model version of the classifier, or find the one that the same inputs made; its number."""
-    settings, workspace = _open(folder)
+    settings, workspace = open_folder(folder)
     key = run_key(workspace)
     assert key is not None, "the stages ran before"
     return registry.register(settings, workspace, run_id, key).version
 
 
-@task(name="promote", **_OPTIONS)
+@task(name="promote", **OPTIONS)
 def promote(folder: str, version: str) -> dict[str, Any]:
     """Move the champion alias to the version or not, as the evaluation says; who is champion now, and why."""
-    settings, workspace = _open(folder)
+    settings, workspace = open_folder(folder)
     return registry.promote(settings, workspace, version)
 
 
-def _open(folder: str) -> tuple[Settings, Workspace]:
+def open_folder(folder: str) -> tuple[Settings, Workspace]:
+    """The installation and the workspace that a task works in."""
     return Settings.load(), Workspace(Path(folder))

@@ -89,6 +89,22 @@ def record_stage(run_id: str, workspace: Workspace, stage: str, settings: Settin
             client.log_artifact(run_id, str(path), folder)
 
 
+def record_backtest(settings: Settings, workspace: Workspace) -> str:
+    """Log a backtest as a run of its own: the numbers of each contender, the result and the figure; the run's id."""
+    run_id = start_run(settings, workspace)
+    client = connect(settings)
+    folder = ImageLayout(workspace.root).backtest
+    result = read_json(folder / "backtest.json")
+    for contender in result["contenders"]:
+        numbers = {name: value for name, value in contender.items() if name != "windows"}
+        prefix = f"backtest/{contender['name'].replace(',', '')}"
+        _log_metrics(client, client.get_run(run_id), _points(numbers, prefix))
+    client.log_artifacts(run_id, str(folder), "backtest")
+    client.set_tag(run_id, "kind", "backtest")
+    finish_run(run_id, "FINISHED", settings)
+    return run_id
+
+
 def finish_run(run_id: str, status: str, settings: Settings | None = None) -> None:
     """Close a run.
 
@@ -185,6 +201,7 @@ def _stage_files(layout: ImageLayout, stage: str) -> list[tuple[Path, str | None
         ],
         "windows": [(layout.training_windows, None)],
         "report": [(layout.report, None)],
+        "adapt": [(layout.adaptation / "predictions.parquet", "adaptation")],
     }
     return files + extra.get(stage, [])
 

@@ -39,16 +39,19 @@ LOADER = "evergreen.images.pyfunc"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch", "torchvision")
 
 
-def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str) -> ModelVersionInfo:
-    """Make a version of the workspace's classifier, with its identity as tags.
+def register(
+    settings: Settings, workspace: Workspace, run_id: str, run_key: str, bundle_folder: Path | None = None
+) -> ModelVersionInfo:
+    """Make a version of a classifier of the workspace, with its identity as tags.
 
     The same run key gives the version that exists, also to several processes at once.
 
     Args:
         settings: where the store is.
-        workspace: its ``models/classifier`` is registered under its parameter ``model_name``.
+        workspace: its parameter ``model_name`` is the registered name.
         run_id: the MLflow run that made it.
         run_key: identity of everything that went into it.
+        bundle_folder: the classifier; by default the workspace's ``models/classifier``.
 
     Raises:
         BadInputError: there is no classifier, or its weights do not match its description.
@@ -65,7 +68,7 @@ def register(settings: Settings, workspace: Workspace, run_id: str, run_key: str
         if (found := find_run_key(client, name, run_key)) is not None:
             _link(client, run_id, found)
             return found
-        folder = ImageLayout(workspace.root).classifier
+        folder = bundle_folder or ImageLayout(workspace.root).classifier
         classifier = bundle.load(folder)
         tags = identity_tags(settings.checkout, workspace.root, params, code_state(settings.checkout))
         tags |= {
@@ -159,8 +162,16 @@ def export_champion(settings: Settings, workspace: Workspace) -> str | None:
     return champion.weights_sha256
 
 
-def promote(settings: Settings, workspace: Workspace, version: str) -> dict[str, Any]:
-    """Act on the workspace's ``metrics/evaluate.json``: make the version champion, or not, and tag it with the reason.
+def promote(
+    settings: Settings, workspace: Workspace, version: str, evaluation: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Act on an evaluation: make the version champion, or not, and tag it with the reason.
+
+    Args:
+        settings: where the store is.
+        workspace: its parameter ``model_name`` is the registered name.
+        version: the challenger.
+        evaluation: weights of both models and the decision; by default the workspace's ``metrics/evaluate.json``.
 
     Returns:
         promoted, reason, version, champion and previous (versions or None).
@@ -172,7 +183,8 @@ def promote(settings: Settings, workspace: Workspace, version: str) -> dict[str,
     client = connect(settings)
     name = workspace.params["images"]["model_name"]
     info = get_version(client, name, version)
-    evaluation = read_json(ImageLayout(workspace.root).metrics / "evaluate.json")
+    if evaluation is None:
+        evaluation = read_json(ImageLayout(workspace.root).metrics / "evaluate.json")
     promoted = False
     if "skipped" in evaluation:
         reason = evaluation["skipped"]
@@ -215,7 +227,7 @@ def _write_decision(client: MlflowClient, info: ModelVersionInfo, decision: dict
 def _check_same_weights(info: ModelVersionInfo, evaluated: str) -> None:
     if evaluated != info.weights_sha256:
         raise BadInputError(
-            f"metrics/evaluate.json judged weights {evaluated}, but version {info.version} of {info.name} has "
+            f"The evaluation judged weights {evaluated}, but version {info.version} of {info.name} has "
             f"{info.weights_sha256}. Run the pipeline again, so that it judges what it registers."
         )
 

@@ -68,6 +68,11 @@ class Settings:
         return self.home / "artifacts"
 
     @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the prediction ledger: EVERGREEN_LEDGER_URL, else a SQLite file in the home."""
+        return os.environ.get("EVERGREEN_LEDGER_URL") or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
     def prefect_home(self) -> Path:
         """Prefect's database and profiles."""
         return self.home / "prefect"

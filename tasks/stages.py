@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tasks.workspace import Workspace
 
 # What a model is made of. Drift, evaluation and report follow the champion and say nothing about the model itself.
 IDENTITY_STAGES = ("ingest", "validate", "windows", "pretrain", "finetune")
+ADAPTED_STAGES = ("ingest", "validate", "windows", "adapt")
 
 
 class StageError(EvergreenError):
@@ -83,8 +85,8 @@ def reproduce(settings: Settings, workspace: Workspace, stage: str) -> StageResu
     )
 
 
-def stale_stages(settings: Settings, workspace: Workspace) -> list[str]:
-    """Names of the stages whose inputs or outputs differ from dvc.lock, in the order of DVC.
+def stale_stages(settings: Settings, workspace: Workspace, among: Collection[str]) -> list[str]:
+    """Names of the stages, among some, whose inputs or outputs differ from dvc.lock, in the order of DVC.
 
     Raises:
         EvergreenError: DVC cannot tell; its own words are in the text.
@@ -97,23 +99,25 @@ def stale_stages(settings: Settings, workspace: Workspace) -> list[str]:
         )
     if done.returncode != 0:
         raise InfrastructureError(f"dvc status failed in {workspace.root}: {done.stderr.strip()}")
-    return list(json.loads(done.stdout))
+    return [name for name in json.loads(done.stdout) if name in among]
 
 
-def run_key(workspace: Workspace) -> str | None:
+def run_key(workspace: Workspace, made_by: tuple[str, ...] = IDENTITY_STAGES) -> str | None:
     """Identity of a model: commands, dependency hashes and parameters of its stages, and the locked environment.
+
+    Args:
+        workspace: where the stages ran.
+        made_by: the stages that the model is made of.
 
     Returns:
         SHA-256 as hex digits. None while one of the stages has not run.
     """
     path = workspace.root / "dvc.lock"
     stages = read_yaml(path).get("stages", {}) if path.is_file() else {}
-    if any(name not in stages for name in IDENTITY_STAGES):
+    if any(name not in stages for name in made_by):
         return None
     environment = sha256_file(workspace.root / "requirements.lock")
-    return sha256_json(
-        {"stages": {name: _identity(stages[name]) for name in IDENTITY_STAGES}, "environment": environment}
-    )
+    return sha256_json({"stages": {name: _identity(stages[name]) for name in made_by}, "environment": environment})
 
 
 def _identity(stage: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from evergreen.steps import STEPS
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LOCK = "requirements.lock"
+BY_NAME = re.compile(r"evergreen(\.\w+)+")
 
 
 def module_file(name: str) -> Path | None:
@@ -25,13 +26,15 @@ def module_file(name: str) -> Path | None:
 
 @cache
 def direct_imports(path: Path) -> frozenset[Path]:
-    """Files of ours that a file imports: in functions too, and the packages that lie on the way."""
+    """Files of ours that a file imports: in functions too, by name, and the packages that lie on the way."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and BY_NAME.fullmatch(node.value):
+            names.add(node.value)  # imported by name
     ours = {name for name in names if name.split(".")[0] == "evergreen"}
     parents = {".".join(name.split(".")[:n]) for name in ours for n in range(1, name.count(".") + 2)}
     return frozenset(found for name in parents if (found := module_file(name)) is not None)
@@ -92,8 +95,8 @@ def test_stages_are_the_steps() -> None:
 
 
 def test_no_file_of_the_library_is_forgotten() -> None:
-    """A file that no step, task or command needs is dead, or reached in a way that the walk above does not see."""
-    upstairs = [path for floor in ("flows", "tasks") for path in (ROOT / floor).rglob("*.py")]
+    """A file that no step, task, command or benchmark needs is dead, or reached in a way that the walk does not see."""
+    upstairs = [path for floor in ("flows", "tasks", "benchmarks") for path in (ROOT / floor).rglob("*.py")]
     used = {str(path.relative_to(ROOT)) for start in upstairs for path in closure(start)}
     used |= {dep for stage in STAGES.values() for dep in stage["deps"]}
     used.add("evergreen/images/pyfunc.py")  # MLflow loads it by name

@@ -34,6 +34,7 @@ from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import stratified_folds
 from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import SimCLRConfig
+from evergreen.images.windows import read_windows
 from evergreen.progress import track
 from evergreen.training.precision import Resolved, best_device, set_threads
 
@@ -143,7 +144,9 @@ def study(task: Task, labels: "pd.Series[str]", classes: list[str], register: bo
     entry = {"label_fraction": len(rows) / len(task.images), "labels": len(rows), "classes": classes}
     entry |= compare(task, ours, theirs, predictions_to=task.layout if register else None)
     if register:
-        save(task.layout.classifier, ours, trained_on_labels=len(rows), view_size=recipe.view_size)
+        horizon = read_windows(task.layout.windows)[-1].end.isoformat()
+        facts = {"trained_on_labels": len(rows), "view_size": recipe.view_size, "horizon": horizon}
+        save(task.layout.classifier, ours, **facts)
     return {**entry, **choice, "compute_flops": flops, "precision": task.precision}
 
 

@@ -43,11 +43,16 @@ def test_served_deployment_has_its_schedule_and_runs(smoke):
     place, port = smoke.place, free_port()
     api = f"http://127.0.0.1:{port}/api"
     command = [*place.images_command()[:1], "serve", "--workdir", str(place.root), "--port", str(port)]
-    serving = place.start(*command, "--cron", "15 3 * * *")
+    crons = {"nightly": "15 3 * * *", "adapt": "45 3 * * *"}
+    serving = place.start(*command, "--cron", crons["nightly"], "--adapt-cron", crons["adapt"])
     try:
-        deployment = wait_until(lambda: ask(f"{api}/deployments/filter", {}))[0]
-        assert [entry["schedule"]["cron"] for entry in deployment["schedules"] if entry["active"]] == ["15 3 * * *"]
-        assert deployment["parameters"] == {"workdir": str(place.root)}
+        wait_until(lambda: len(ask(f"{api}/deployments/filter", {})) == 2)
+        deployments = {entry["name"]: entry for entry in ask(f"{api}/deployments/filter", {})}
+        for name, cron in crons.items():
+            schedules = [entry["schedule"]["cron"] for entry in deployments[name]["schedules"] if entry["active"]]
+            assert schedules == [cron]
+            assert deployments[name]["parameters"] == {"workdir": str(place.root)}
+        deployment = deployments["nightly"]
 
         triggered = ask(f"{api}/deployments/{deployment['id']}/create_flow_run", {})["id"]
         assert wait_until(lambda: ended(f"{api}/flow_runs/{triggered}")) == "COMPLETED"
@@ -67,7 +72,7 @@ def test_work_pool_deployment_names_a_flow_that_exists():
     for deployment in declared["deployments"]:
         path, function = deployment["entrypoint"].split(":")
         flow = load_flow_from_entrypoint(f"{CHECKOUT / path}:{function}")
-        assert flow.name == "images"
+        assert flow.name == function
         assert set(deployment["parameters"]) <= set(flow.parameters.properties)
         assert [CronSchedule(cron=entry["cron"]) for entry in deployment["schedules"]]
         off = {name: value for name, value in TELEMETRY_OFF.items() if name != "DVC_STUDIO_OFFLINE"}
