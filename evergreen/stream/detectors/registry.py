@@ -9,27 +9,30 @@ from evergreen.stream.detectors.detector import Detector
 
 # name: module and class, imported when a detector is asked for: river alone takes two seconds
 PERFORMANCE = {
-    "adwin": ("performance", "Adwin"),
-    "page_hinkley": ("performance", "PageHinkleyTest"),
-    "ddm": ("performance", "Ddm"),
-    "eddm": ("performance", "Eddm"),
-    "hddm_a": ("performance", "HddmA"),
-    "hddm_w": ("performance", "HddmW"),
-    "kswin": ("performance", "Kswin"),
+    "adwin": ("evergreen.stream.detectors.performance", "Adwin"),
+    "page_hinkley": ("evergreen.stream.detectors.performance", "PageHinkleyTest"),
+    "ddm": ("evergreen.stream.detectors.performance", "Ddm"),
+    "eddm": ("evergreen.stream.detectors.performance", "Eddm"),
+    "hddm_a": ("evergreen.stream.detectors.performance", "HddmA"),
+    "hddm_w": ("evergreen.stream.detectors.performance", "HddmW"),
+    "kswin": ("evergreen.stream.detectors.performance", "Kswin"),
 }
 """Fed a loss or an error at a time."""
-LABELS = {"labels": ("labels", "LabelDetector")}
-"""Fed a key and its label at a time."""
+LABELS = {
+    "labels": ("evergreen.stream.detectors.labels", "LabelDetector"),
+    "outcomes": ("evergreen.stream.detectors.outcomes", "OutcomeDetector"),
+}
+"""Fed a key and its label at a time, or those and the loss."""
 FEATURES = {
-    "ks": ("features", "KsDetector"),
-    "chi2": ("features", "ChiSquareDetector"),
-    "psi": ("features", "PsiDetector"),
+    "ks": ("evergreen.stream.detectors.features", "KsDetector"),
+    "chi2": ("evergreen.stream.detectors.features", "ChiSquareDetector"),
+    "psi": ("evergreen.stream.detectors.features", "PsiDetector"),
 }
 """Fed a window of columns at a time."""
 EMBEDDINGS = {
-    "mmd": ("embeddings", "MmdDetector"),
-    "frechet": ("embeddings", "FrechetDetector"),
-    "classifier": ("embeddings", "ClassifierDetector"),
+    "mmd": ("evergreen.stream.detectors.embeddings", "MmdDetector"),
+    "frechet": ("evergreen.stream.detectors.embeddings", "FrechetDetector"),
+    "classifier": ("evergreen.stream.detectors.embeddings", "ClassifierDetector"),
 }
 """Fed a window of vectors at a time."""
 DETECTORS = {**PERFORMANCE, **LABELS, **FEATURES, **EMBEDDINGS}
@@ -44,7 +47,7 @@ def detector_class(name: str) -> type[Detector[Any]]:
     if name not in DETECTORS:
         raise BadInputError(f"There is no detector {name!r}. Known: {', '.join(DETECTORS)}.")
     module, chosen = DETECTORS[name]
-    found: type[Detector[Any]] = getattr(import_module(f"evergreen.stream.detectors.{module}"), chosen)
+    found: type[Detector[Any]] = getattr(import_module(module), chosen)
     return found
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from evergreen.errors import BadInputError
 from evergreen.stream.detectors.labels import Labelled
+from evergreen.stream.detectors.outcomes import Outcome
 from evergreen.stream.detectors.registry import DETECTORS, EMBEDDINGS, FEATURES, make_detector, restore_detector
 
 ROWS = 60  # of a window
@@ -53,6 +54,10 @@ def labelled(rng: random.Random, quality: float) -> Labelled:
     return Labelled(key, key if rng.random() >= quality else rng.choice("def"))
 
 
+def outcome(rng: random.Random, quality: float) -> Outcome:
+    return Outcome(*labelled(rng, quality), loss(rng, quality))
+
+
 def table(rng: random.Random, quality: float) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(rng.getrandbits(64))
     return {"width": generator.normal(10 * quality, 1, ROWS), "height": generator.normal(0, 1, ROWS)}
@@ -82,6 +87,7 @@ CASES = [
     Case("hddm_a", error, 200, 3, 2000, (*NO_NUMBERS, 0.5)),
     Case("hddm_w", error, 200, 8, 2000, (*NO_NUMBERS, 0.5)),
     Case("labels", labelled, 400, 0, 2000, ("a", ("a",), ("a", None), ("", "b")), {"direction": "up"}),
+    Case("outcomes", outcome, 200, 1, 2000, ("a", ("a", "b"), ("a", "b", NAN), ("a", None, 1.0)), {"direction": "up"}),
     *(Case(name, table, 3, 3, 60, BAD_TABLES, WINDOWS) for name in FEATURES),
     *(Case(name, vectors, 3, 3, 60, BAD_VECTORS, {**WINDOWS, "resamples": 199}) for name in EMBEDDINGS),
 ]
