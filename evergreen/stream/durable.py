@@ -64,7 +64,7 @@ class DurableStream:
         except filelock.Timeout as error:
             raise BadInputError(f"Another process works on {root}. Wait for it, or name another folder.") from error
         try:
-            self.ledger = Ledger(ledger_url or f"sqlite:///{(root / 'ledger.db').absolute()}", domain)
+            self.ledger = Ledger(ledger_url or ledger_address(root), domain)
         except BaseException:
             self._lock.release()
             raise
@@ -224,6 +224,11 @@ class DurableStream:
 
     def _folder(self, number: int) -> Path:
         return self.root / "checkpoints" / f"{number:08d}"
+
+
+def ledger_address(root: Path) -> str:
+    """Where a stream's ledger is, unless it was given another one."""
+    return f"sqlite:///{(root / 'ledger.db').absolute()}"
 
 
 def window_name(domain: str, start: int, end: int, content_hash: str) -> str:

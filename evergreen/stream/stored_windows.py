@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 
 from evergreen.config import Config
 from evergreen.progress import Progress
 from evergreen.stream.sources.source import Source
-from evergreen.stream.window_stream import StreamConfig, run_windows
+from evergreen.stream.window_stream import StreamConfig, begun_with, run_windows
 
 
 class SourceConfig(Config):
@@ -69,8 +70,13 @@ def check_settings(config: Mapping[str, Any], partitions: int) -> None:
     StreamConfig.read({**config, "share": share}, "The stream's settings").check()
 
 
-def open_source(source: Mapping[str, Any], config: StreamConfig) -> Source:
+def open_source(source: Mapping[str, Any], config: StreamConfig, schema: pa.Schema | None = None) -> Source:
     """Open what plain values describe.
+
+    Args:
+        source: as of :class:`SourceConfig`.
+        config: of the stream.
+        schema: that a stream was begun with; None to find it out where the source does not say it.
 
     Raises:
         BadInputError: it cannot be read.
@@ -79,7 +85,7 @@ def open_source(source: Mapping[str, Any], config: StreamConfig) -> Source:
     if where.kind == "folder":
         from evergreen.stream.sources.folder import FolderSource
 
-        return FolderSource(Path(str(where.folder)), where.types, columns.timestamp)
+        return FolderSource(Path(str(where.folder)), where.types, columns.timestamp, schema)
     if where.kind == "table":
         from evergreen.stream.sources.table import TableSource
 
@@ -92,7 +98,7 @@ def open_source(source: Mapping[str, Any], config: StreamConfig) -> Source:
         str(where.brokers),
         str(where.topic),
         group,
-        timestamp=columns.timestamp,
+        schema=schema,
         follow=where.follow,
         settings=where.kafka,
     )
@@ -127,8 +133,8 @@ def stored_windows(
         BadInputError: the source or the settings do not fit.
     """
     settings = StreamConfig.read({**config, "share": {"number": number, "of": of}}, "The stream's settings")
-    opened = open_source(source, settings)
     root = Path(output) / settings.share.name if settings.share.name else Path(output)
+    opened = open_source(source, settings, begun_with(root, settings, ledger))
     try:
         return vars(run_windows(opened, root, settings, ledger_url=ledger, more=more, progress=progress))
     finally:

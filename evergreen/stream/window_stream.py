@@ -1,5 +1,6 @@
 """A stream cut into durable windows, exactly once: source → engine → folder and ledger."""
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ import pydantic
 from evergreen.config import Config
 from evergreen.errors import BadInputError, EvergreenError
 from evergreen.progress import Progress, Silent
-from evergreen.stream.durable import DurableStream
+from evergreen.stream.durable import DurableStream, ledger_address
 from evergreen.stream.engine import Engine
 from evergreen.stream.event_windows import Closed, EventWindows
+from evergreen.stream.ledger import Ledger
 from evergreen.stream.records import Columns, schema_text
 from evergreen.stream.row_hash import hash_column
 from evergreen.stream.sources.source import Idle, Piece, Source
@@ -139,6 +141,22 @@ def run_windows(
         return _Run(source, store, config, progress or Silent()).run(more)
 
 
+def begun_with(output: Path, config: StreamConfig, ledger_url: str | None = None) -> pa.Schema | None:
+    """The schema that a stream was begun with; None for a new one. Later records have to fit it.
+
+    Raises:
+        BadInputError: the ledger cannot be opened.
+    """
+    if ledger_url is None and not (output / "ledger.db").exists():
+        return None
+    ledger = Ledger(ledger_url or ledger_address(output), config.stream)
+    checkpoint = ledger.checkpoint()
+    ledger.close()
+    if checkpoint is None:
+        return None
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(checkpoint.state["positions"]["schema"])))
+
+
 class _Run:
     def __init__(self, source: Source, store: DurableStream, config: StreamConfig, progress: Progress) -> None:
         self.source, self.store, self.config, self.progress = source, store, config, progress
@@ -204,7 +222,8 @@ class _Run:
             )
         self.positions |= {split: piece.after(stop) for split, (piece, stop) in self.latest.items()}
         self.latest.clear()
-        positions = {"splits": self.positions, "taken": self.taken}
+        schema = base64.b64encode(self.source.schema.serialize()).decode()
+        positions = {"splits": self.positions, "taken": self.taken, "schema": schema}
         self.store.commit(self.settings, self.engine.save(), positions, corrections, quarantine, self.config.columns)
         self.source.durable(self.positions)
         self.changed = False

@@ -36,13 +36,20 @@ class FolderSource:
     name (``.name`` or ``_name``, which are passed over) and rename it. What has been read must not change.
     """
 
-    def __init__(self, path: Path, types: dict[str, str] | None = None, timestamp: str = "timestamp") -> None:
+    def __init__(
+        self,
+        path: Path,
+        types: dict[str, str] | None = None,
+        timestamp: str = "timestamp",
+        schema: pa.Schema | None = None,
+    ) -> None:
         """Look at the folder, or at a single file.
 
         Args:
             path: of the folder.
             types: of CSV columns whose first lines do not show them, e.g. ``{"amount": "double"}``.
             timestamp: the CSV column that is read as text, because windows know more ways to write a time.
+            schema: of the records; None for that of the first file.
 
         Raises:
             BadInputError: there is nothing to read, or Parquet and CSV are mixed.
@@ -59,7 +66,7 @@ class FolderSource:
             self._open = lambda file, schema: CsvFile(file, schema, types or {}, timestamp)
         else:
             self._open = ParquetFile
-        self.schema = self._open(next(iter(files.values())), None).schema
+        self.schema = schema or self._open(next(iter(files.values())), None).schema
         self.total = self._total()
 
     def _total(self) -> int | None:

@@ -15,8 +15,10 @@ from evergreen.stream.sources.cells import fit_values, merge_notes
 from evergreen.stream.sources.source import Drained, Idle, Piece, Position, Positions
 
 BATCH = 20_000
+SAMPLE = 100  # messages that show what the records look like
 POLL_SECONDS = 0.5
 WAIT_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
 
 
 class TopicSource:
@@ -35,7 +37,6 @@ class TopicSource:
         group: str,
         *,
         schema: pa.Schema | None = None,
-        timestamp: str = "timestamp",
         follow: bool = False,
         settings: dict[str, str] | None = None,
     ) -> None:
@@ -46,14 +47,13 @@ class TopicSource:
             topic: its name.
             group: the consumer group.
             schema: of the records; None to find it out from the first messages.
-            timestamp: the field that stays as it is written.
             follow: wait for more when the end is reached, until the process is stopped.
             settings: of librdkafka, e.g. for TLS.
 
         Raises:
             BadInputError: nobody answers, there is no such topic, or no message shows what the records look like.
         """
-        self.topic, self.group, self.follow, self.timestamp = topic, group, follow, timestamp
+        self.topic, self.group, self.follow = topic, group, follow
         own = {
             "bootstrap.servers": brokers,
             "group.id": group,
@@ -76,7 +76,7 @@ class TopicSource:
 
     def _look(self, brokers: str) -> list[int]:
         try:
-            found = self._consumer.list_topics(self.topic, timeout=10).topics[self.topic]
+            found = self._consumer.list_topics(self.topic, timeout=CONNECT_SECONDS).topics[self.topic]
         except KafkaException as error:
             raise BadInputError(
                 f"No Kafka broker answers at {brokers}: {error.args[0].str()}. Name one with --brokers HOST:PORT."
@@ -90,14 +90,19 @@ class TopicSource:
         return int(low), int(high)
 
     def _infer(self) -> pa.Schema:
-        """The schema of the first messages of the partition that has any."""
+        """The schema of the first messages of the first partition that has any."""
         for number, (start, end) in self._ends.items():
             if end > start:
                 self._consumer.assign([TopicPartition(self.topic, number, start)])
-                messages = self._poll(min(BATCH, end - start), WAIT_SECONDS)
+                messages: list[Message] = []
+                while len(messages) < min(SAMPLE, end - start):
+                    found = self._poll(min(SAMPLE, end - start) - len(messages), WAIT_SECONDS)
+                    if not found:
+                        break
+                    messages += found
                 self._consumer.unassign()
-                if (found := _schema([message.value() for message in messages], self.timestamp)) is not None:
-                    return found
+                if (schema := _schema([message.value() for message in messages])) is not None:
+                    return schema
         raise BadInputError(
             f"No message of topic {self.topic!r} is a JSON object yet, so the columns are not known. Run again when "
             "there are some."
@@ -215,7 +220,7 @@ def _after(offsets: list[int]) -> Callable[[int], Position]:
     return lambda rows: offsets[rows - 1]
 
 
-def _schema(values: list[bytes | None], timestamp: str) -> pa.Schema | None:
+def _schema(values: list[bytes | None]) -> pa.Schema | None:
     """The fields of the messages that are JSON objects; times stay text. None if no message is."""
     rows = [row for value in values if (row := _object(value)) is not None]
     if not rows:
@@ -251,7 +256,9 @@ def read_messages(values: list[bytes | None], schema: pa.Schema) -> tuple[pa.Rec
     Returns:
         n records, and the text of the messages that are none.
     """
-    lines = b"\n".join(value.replace(b"\n", b" ") if value else b"" for value in values)
+    lines = b"\n".join(value.replace(b"\n", b" ") for value in values if value is not None)
+    if not all(value is not None and value.lstrip()[:1] == b"{" for value in values):
+        return _one_by_one(values, schema)  # nothing that is no object must make up for one that is two
     try:
         options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         block = pj.ReadOptions(block_size=max(len(lines) + 1, 1 << 16), use_threads=False)
