@@ -35,11 +35,11 @@ class ContinuedConfig(Config):
     batch_size: int = Field(default=256, ge=8)
     new_share: float = Field(default=0.5, gt=0, lt=1)
     view_size: int = Field(default=16, ge=8)
-    learning_rate: float = Field(default=0.05, gt=0)
+    learning_rate: float = Field(default=0.01, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
     temperature: float = Field(default=0.5, gt=0)
-    distillation: float = Field(default=1.0, ge=0)
+    distillation: float = Field(default=4.0, ge=0)
     head_steps: int = Field(default=20, ge=0)
     augment: AugmentConfig = AugmentConfig()
 

@@ -99,17 +99,19 @@ def none(material: Material) -> tuple[Classifier, float]:
 
 def head(material: Material) -> tuple[Classifier, float]:
     """A linear head on the frozen encoder, from the known labels of both regimes."""
-    rows = np.concatenate(material.labelled_rows())
     encoder = copy.deepcopy(material.champion.encoder)
-    linear = linear_start(encoder, material.labelled(rows), material.config.recipe.head_l2, material.champion.precision)
-    return _classifier(material, encoder, linear), len(rows) * forward_flops(encoder, material.images.size)
+    rows = sum(len(side) for side in material.labelled_rows())
+    return _classifier(material, encoder, _linear(material, encoder)), rows * forward_flops(
+        encoder, material.images.size
+    )
 
 
 def finetune(material: Material) -> tuple[Classifier, float]:
-    """All layers, from the champion's own weights; a head with new classes starts from a linear fit."""
-    known = material.classes == material.champion.classes
-    start = copy.deepcopy(material.champion.head) if known else None
-    return _few_label_training(material, copy.deepcopy(material.champion.encoder), start)
+    """The head first, then all layers, from the champion's encoder (Kumar et al. 2022: a bad head spoils features).
+
+    The champion's own head would be a bad teacher for the new regime's unlabelled images.
+    """
+    return _few_label_training(material, copy.deepcopy(material.champion.encoder))
 
 
 def retrain(material: Material) -> tuple[Classifier, float]:
@@ -123,7 +125,7 @@ def retrain(material: Material) -> tuple[Classifier, float]:
         encoder = pretrain(images, recipe, material.seed, material.champion.device, bar).encoder
     per_epoch = math.prod(recipe.batches(len(images)))
     views = sum(forward_flops(encoder, recipe.view_size(epoch)) for epoch in range(recipe.epochs))
-    challenger, flops = _few_label_training(material, encoder, None)
+    challenger, flops = _few_label_training(material, encoder)
     challenger.encoder_config = encoder_config
     return challenger, flops + PASSES * 2 * per_epoch * views
 
@@ -148,7 +150,7 @@ def replay(material: Material) -> tuple[Classifier, float]:
         )
     views = 2 * config.steps * config.batch_size
     passes = PASSES * views + (1 - config.new_share) * views * (config.distillation > 0)
-    challenger, flops = _few_label_training(material, encoder, None)
+    challenger, flops = _few_label_training(material, encoder)
     return challenger, flops + passes * forward_flops(encoder, config.view_size)
 
 
@@ -161,7 +163,14 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def _few_label_training(material: Material, encoder: Encoder, start: nn.Linear | None) -> tuple[Classifier, float]:
+def _linear(material: Material, encoder: Encoder) -> nn.Linear:
+    """The head fitted to each known label once: repeated ones would be on both sides of the cross-validation."""
+    rows = np.concatenate(material.labelled_rows())
+    return linear_start(encoder, material.labelled(rows), material.config.recipe.head_l2, material.champion.precision)
+
+
+def _few_label_training(material: Material, encoder: Encoder) -> tuple[Classifier, float]:
+    start = _linear(material, encoder)
     recipe, share = material.config.recipe, material.config.new_share
     rows = balanced(*material.labelled_rows(), share)
     unlabelled = Mixture(material.images, balanced(np.flatnonzero(~material.new), np.flatnonzero(material.new), share))
