@@ -12,7 +12,7 @@ MINIMUM_EXPECTED = 5  # counts; below it the χ² distribution is none (Cochran 
 def chi_square(reference: NDArray[np.int64], sample: NDArray[np.int64]) -> Comparison:
     """Pearson's test that two samples fall into the bins alike; counts (B,) and (B,).
 
-    Bins in which either sample should have fewer than five are put together, smallest first.
+    Bins in which, by the reference, a sample should have fewer than five are put together, smallest first.
     """
     table = _pooled(np.stack([reference, sample]).astype(np.float64))
     if table.shape[1] < 2:
@@ -39,10 +39,12 @@ def stability_index(reference: NDArray[np.int64], sample: NDArray[np.int64]) -> 
 
 
 def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, B) → (2, b): rare bins put together until none is rare."""
-    smaller = table.sum(axis=1).min() / table.sum()  # the smaller sample's share of all
-    columns = sorted((column for column in table.T if column.sum() > 0), key=lambda column: float(column.sum()))
-    while len(columns) > 1 and columns[0].sum() * smaller < MINIMUM_EXPECTED:
-        merged = columns[0] + columns[1]
-        columns = sorted([merged, *columns[2:]], key=lambda column: float(column.sum()))
+    """(2, B) → (2, b): bins that are rare in the reference put together until none is.
+
+    Only the reference decides: putting together what happens to be rare in the sample would make a difference of it.
+    """
+    needed = MINIMUM_EXPECTED * table[0].sum() / table.sum(axis=1).min()  # in the reference, for 5 in the smaller one
+    columns = sorted(table.T, key=lambda column: float(column[0]))
+    while len(columns) > 1 and columns[0][0] < needed:
+        columns = sorted([columns[0] + columns[1], *columns[2:]], key=lambda column: float(column[0]))
     return np.stack(columns, axis=1)
