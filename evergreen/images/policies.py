@@ -2,8 +2,8 @@
 
 =========  ====================================================================================================
 none       nothing: what the stream costs if nobody acts
-head       a new linear head on the frozen encoder
-finetune   all layers, from the champion, with consistency on the unlabelled images of both regimes
+head       batch-norm statistics of both regimes and a new linear head; no other weight of the encoder changes
+finetune   that, then all layers, with consistency on the unlabelled images of both regimes
 retrain    SimCLR from fresh weights on everything, then few-label training: the most expensive
 replay     SimCLR goes on with new and replayed images, distilled from the old encoder, then few-label training
 =========  ====================================================================================================
@@ -28,6 +28,7 @@ from evergreen.images.encoders import Encoder, forward_flops
 from evergreen.images.fewlabel import PASSES, FinetuneConfig, Labelled, fine_tune, linear_start
 from evergreen.images.imageset import ImageSet
 from evergreen.images.mixture import Mixture, balanced
+from evergreen.images.normalisation import BATCH_SIZE, BATCHES, recalibrate
 from evergreen.images.simclr import SimCLRConfig, pretrain
 from evergreen.progress import track
 
@@ -98,12 +99,11 @@ def none(material: Material) -> tuple[Classifier, float]:
 
 
 def head(material: Material) -> tuple[Classifier, float]:
-    """A linear head on the frozen encoder, from the known labels of both regimes."""
-    encoder = copy.deepcopy(material.champion.encoder)
-    rows = sum(len(side) for side in material.labelled_rows())
-    return _classifier(material, encoder, _linear(material, encoder)), rows * forward_flops(
-        encoder, material.images.size
-    )
+    """Batch-norm statistics measured on both regimes, and a linear head from the known labels of both."""
+    encoder = _recalibrated(material, copy.deepcopy(material.champion.encoder))
+    passes = BATCHES * BATCH_SIZE + sum(len(side) for side in material.labelled_rows())
+    flops = passes * forward_flops(encoder, material.images.size)
+    return _classifier(material, encoder, _linear(material, encoder)), flops
 
 
 def finetune(material: Material) -> tuple[Classifier, float]:
@@ -111,7 +111,7 @@ def finetune(material: Material) -> tuple[Classifier, float]:
 
     The champion's own head would be a bad teacher for the new regime's unlabelled images.
     """
-    return _few_label_training(material, copy.deepcopy(material.champion.encoder))
+    return _few_label_training(material, _recalibrated(material, copy.deepcopy(material.champion.encoder)))
 
 
 def retrain(material: Material) -> tuple[Classifier, float]:
@@ -150,7 +150,7 @@ def replay(material: Material) -> tuple[Classifier, float]:
         )
     views = 2 * config.steps * config.batch_size
     passes = PASSES * views + (1 - config.new_share) * views * (config.distillation > 0)
-    challenger, flops = _few_label_training(material, encoder)
+    challenger, flops = _few_label_training(material, _recalibrated(material, encoder))
     return challenger, flops + passes * forward_flops(encoder, config.view_size)
 
 
@@ -161,6 +161,12 @@ POLICIES: dict[str, Policy] = {
     "retrain": retrain,
     "replay": replay,
 }
+
+
+def _recalibrated(material: Material, encoder: Encoder) -> Encoder:
+    """The encoder with batch-norm statistics of both regimes, in the proportion of the training batches."""
+    rows = balanced(np.flatnonzero(~material.new), np.flatnonzero(material.new), material.config.new_share)
+    return recalibrate(encoder, material.images, rows, material.champion.precision, material.seed)
 
 
 def _linear(material: Material, encoder: Encoder) -> nn.Linear:

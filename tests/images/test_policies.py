@@ -111,10 +111,10 @@ def test_works_without_a_label_of_the_new_regime(policy, tmp_path):
     assert challenger.classes == ["bright", "dark"]
 
 
-def test_head_leaves_the_encoder_and_learns_the_labels(tmp_path):
+def test_head_leaves_the_encoders_weights_and_learns_the_labels(tmp_path):
     given = material(tmp_path / "w")
     challenger, _ = POLICIES["head"](given)
-    assert same(dict(challenger.encoder.state_dict()), dict(given.champion.encoder.state_dict()))
+    assert same(dict(challenger.encoder.named_parameters()), dict(given.champion.encoder.named_parameters()))
     labels = ["dark", "bright"] * 20
     said = challenger.predict_probabilities(coloured(labels, np.full(40, True), 5)).argmax(axis=1)
     assert np.mean(np.array(challenger.classes)[said] == labels) > 0.9

@@ -1,0 +1,51 @@
+import numpy as np
+import torch
+
+from evergreen.images.encoders import EncoderConfig, build_encoder
+from evergreen.images.normalisation import recalibrate
+
+
+class Stack:
+    def __init__(self, images):
+        self.images = torch.from_numpy(images)
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, rows):
+        return self.images[torch.from_numpy(rows)]
+
+
+def first_statistics(encoder):
+    layer = next(module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    return layer.running_mean.clone(), layer.running_var.clone()
+
+
+def test_statistics_are_those_of_the_images_and_weights_stay(make_pictures):
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(width=4))
+    weights = {name: value.clone() for name, value in encoder.named_parameters()}
+    images = Stack(make_pictures(64, 0))
+    recalibrate(encoder, images, np.arange(32), "fp32", 0, batches=40, batch_size=64)
+    seen = {}
+    convolution = next(module for module in encoder.modules() if isinstance(module, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda module, inputs, output: seen.update(out=output))
+    with torch.no_grad():
+        encoder(images.take(np.arange(32)).permute(0, 3, 1, 2).float() / 255)
+    mean, variance = first_statistics(encoder)
+    assert torch.allclose(mean, seen["out"].mean(dim=(0, 2, 3)), atol=0.03)
+    assert torch.allclose(variance, seen["out"].var(dim=(0, 2, 3)), rtol=0.1)
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.named_parameters())
+    assert not encoder.training
+    assert {m.momentum for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+
+
+def test_same_seed_same_statistics(make_pictures):
+    images = Stack(make_pictures(64, 0))
+
+    def statistics(seed):
+        torch.manual_seed(0)
+        return first_statistics(recalibrate(build_encoder(EncoderConfig(width=4)), images, np.arange(64), "fp32", seed))
+
+    assert torch.equal(statistics(1)[0], statistics(1)[0])
+    assert not torch.equal(statistics(1)[0], statistics(2)[0])
