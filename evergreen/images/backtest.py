@@ -49,7 +49,7 @@ class BacktestConfig(Config):
 
     start: int = Field(20, ge=1)
     policies: tuple[str, ...] = ("none", "head", "finetune", "retrain", "replay")
-    always: str | None = "finetune"
+    always: str | None = "head"
 
 
 @dataclass(frozen=True)

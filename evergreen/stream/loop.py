@@ -44,7 +44,7 @@ class LoopConfig(Config):
         harm: how harm is estimated, and from which fall of accuracy it counts.
     """
 
-    policy: str = "replay"
+    policy: str = "head"
     trigger: Trigger = "harm"
     reference_windows: int = pydantic.Field(5, ge=1)
     min_rows: int = pydantic.Field(200, ge=1)
