@@ -10,6 +10,8 @@ from evergreen.stream.event_windows import (
     Closed,
     Corrections,
     EventWindows,
+    Rows,
+    chosen,
     compact,
     in_order,
     joined,
@@ -44,14 +46,14 @@ class CountWindows:
     def last_end(self, times: Times) -> Times:
         return times + 1
 
-    def add(self, batch: pa.RecordBatch, times: Times, watermarks: Times) -> None:
-        self.due += batch.num_rows
+    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
+        self.due += len(rows)
         late = times < watermarks
         if late.any():
-            self._late.append(batch.filter(pa.array(late)))
-            batch = batch.filter(pa.array(~late))
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
+            self._late.append(chosen(batch, rows[late]))
+            rows = rows[~late]
+        self._held.append(chosen(batch, rows))
+        self._held_rows += len(rows)
 
     def close(self, watermark: int, now: bool) -> list[Closed]:
         if not now and self._held_rows < max(self.size, 2 * self._settled):
@@ -72,15 +74,22 @@ class CountWindows:
         return held.slice(0, ready)
 
     def _cut(self, released: pa.RecordBatch, all_: bool) -> list[Closed]:
-        rows = joined([self._filling, released], self.schema)
-        whole = rows.num_rows if all_ else rows.num_rows // self.size * self.size
+        room = self.size - self._filling.num_rows
+        if self._filling.num_rows:
+            self._filling = joined([self._filling, released.slice(0, room)], self.schema)
+            released = released.slice(room)
+            full = [self._filling] if self._filling.num_rows == self.size or all_ else []
+        else:
+            full = []
+        if full or not self._filling.num_rows:
+            whole = released.num_rows if all_ else released.num_rows // self.size * self.size
+            full += [released.slice(start, self.size) for start in range(0, whole, self.size)]
+            self._filling = compact(released.slice(whole), released.num_rows)
         closed = []
-        for start in range(0, whole, self.size):
-            batch = rows.slice(start, min(self.size, whole - start))
+        for number, batch in enumerate(full, self._number):
             times = times_of(batch, self.timestamp)
-            closed.append(Closed(int(times[0]), int(times[-1]), batch, None, self._number))
-            self._number += 1
-        self._filling = compact(rows.slice(whole), rows.num_rows)
+            closed.append(Closed(int(times[0]), int(times[-1]), batch, None, number))
+        self._number += len(full)
         return closed
 
     def _resolve(self, watermark: int) -> None:

@@ -17,17 +17,22 @@ class Seen:
 
     A hash table with linear probing, at most half full, on whole batches at a time: all records of a batch look at
     their first place together, those that found neither their hash nor an empty place at the next one, and so on. When
-    it is full it is made anew without what is forgotten, so memory is 40 to 80 bytes a record that is remembered. The
-    answers do not depend on when that happens.
+    it is half full it is made anew without what is forgotten, so memory is 32 to 128 bytes a record that is remembered.
+    The answers do not depend on when that happens.
+
+    A place is the hash's highest bits, so that the hashes lie nearly in order and a new table is filled front to back.
+    Hash and time lie beside each other: one access to memory finds both.
     """
 
     def __init__(self) -> None:
         self._make(SMALLEST)
 
     def _make(self, size: int) -> None:
-        self._hashes = np.zeros(size, dtype=np.uint64)
-        self._until = np.zeros(size, dtype=np.int64)
-        self._claims = np.zeros(size, dtype=np.int32)  # which row of a batch takes an empty place; scratch
+        table = np.zeros((size + size // 2, 2), dtype=np.uint64)  # beyond the last place there is room for all
+        self._shift = np.uint64(64 - (size.bit_length() - 1))
+        self._size = size
+        self._hashes = table[:, 0]
+        self._until = table[:, 1].view(np.int64)
         self._used = 0
 
     def __len__(self) -> int:
@@ -64,32 +69,34 @@ class Seen:
 
     def _place(self, hashes: Hashes) -> tuple[Places, Flags]:
         """The place of each hash, and whether it is new there; of equal ones in a batch the first is."""
-        mask = len(self._hashes) - 1
-        places = (hashes & np.uint64(mask)).astype(np.int64)
+        places = (hashes >> self._shift).astype(np.int64)
         fresh = np.zeros(len(hashes), dtype=bool)
-        rows = np.arange(len(hashes), dtype=np.int32)
+        rows, at, wanted = np.arange(len(hashes)), places, hashes
         while len(rows):
-            at, wanted = places[rows], hashes[rows]
-            empty = self._hashes[at] == EMPTY
-            if empty.any():
-                takers = rows[empty]
-                self._claims[places[takers][::-1]] = takers[::-1]  # the last one written is the first to arrive
-                winners = takers[self._claims[places[takers]] == takers]
-                self._hashes[places[winners]] = hashes[winners]
+            there = self._hashes[at]
+            empty = np.flatnonzero(there == EMPTY)
+            if len(empty):
+                takers, wished = rows[empty], at[empty]
+                self._until[wished[::-1]] = takers[::-1]  # of several the last one written is the first to arrive
+                won = self._until[wished] == takers
+                winners, won_places = takers[won], wished[won]
+                self._hashes[won_places] = hashes[winners]
                 fresh[winners] = True
                 self._used += len(winners)
-            rows = rows[self._hashes[at] != wanted]
-            places[rows] = (places[rows] + 1) & mask
+                there[empty] = self._hashes[wished]
+            on = np.flatnonzero(there != wanted)
+            rows, at, wanted = rows[on], at[on] + 1, wanted[on]
+            places[rows] = at
         return places, fresh
 
     def _make_room(self, count: int, watermark: int) -> None:
         """Make the table anew if it would be more than half full."""
-        if 2 * (self._used + count) <= len(self._hashes):
+        if 2 * (self._used + count) <= self._size:
             return
         kept = (self._hashes != EMPTY) & (self._until > watermark)
         hashes, until = self._hashes[kept], self._until[kept]
         size = SMALLEST
-        while size < 3 * (len(hashes) + count):  # so that it lasts a while
+        while size < 4 * (len(hashes) + count):  # so that it lasts a while
             size *= 2
         self._make(size)
         places, _ = self._place(hashes)

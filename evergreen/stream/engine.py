@@ -140,11 +140,8 @@ class Engine:
             self._find_duplicates(normal.batch, rows, codes, until, watermarks)
             kept = codes[rows] == Reason.ACCEPTED
             self.accepted += int(kept.sum())
-            if kept.all():
-                taken = normal.batch if len(rows) == len(codes) else normal.batch.take(pa.array(rows))
-                self._windows.add(taken, times, watermarks)
-            elif kept.any():
-                self._windows.add(normal.batch.take(pa.array(rows[kept])), times[kept], watermarks[kept])
+            if kept.any():
+                self._windows.add(normal.batch, rows[kept], times[kept], watermarks[kept])
             self._advance()
         self._set_aside(batch, raw, codes)
         return self._close(self.watermark, now=False)
@@ -177,10 +174,9 @@ class Engine:
             asked: Flags = codes[rows] == Reason.ACCEPTED
             if not asked.any():
                 return
-            chosen = rows[asked]
-            hashes = self._hashes(kind, batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen)))
-            duplicate = seen.admit(hashes, until[asked], watermarks[asked])
-            codes[chosen[duplicate]] = Reason.DUPLICATE_ID if kind == "id" else Reason.DUPLICATE_CONTENT
+            asking = rows[asked]
+            duplicate = seen.admit(self._hashes(kind, batch)[asking], until[asked], watermarks[asked])
+            codes[asking[duplicate]] = Reason.DUPLICATE_ID if kind == "id" else Reason.DUPLICATE_CONTENT
 
     def _hashes(self, kind: str, batch: pa.RecordBatch) -> Any:
         if kind == "id":

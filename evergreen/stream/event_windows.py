@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 import numpy as np
 import pyarrow as pa
 import pydantic
+from numpy.typing import NDArray
 
 from evergreen.config import Config
 from evergreen.stream.records import Times
@@ -16,6 +17,7 @@ from evergreen.stream.row_hash import hash_rows
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MOST_OVERLAPPING = 1000
+Rows = NDArray[np.int64]
 NEVER = -(2**62)  # a watermark before all times
 FOREVER = 2**62  # one after all times
 
@@ -160,8 +162,15 @@ class Windows(Protocol):
     def last_end(self, times: Times) -> Times:
         """(n,) the watermark that closes the last window which a record of each time alone could be in."""
 
-    def add(self, batch: pa.RecordBatch, times: Times, watermarks: Times) -> None:
-        """Take accepted records in the order of arrival, with the watermark at each arrival, non-decreasing."""
+    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
+        """Take accepted records in the order of arrival.
+
+        Args:
+            batch: holds them, and perhaps others.
+            rows: (n,) where.
+            times: (n,) of their events.
+            watermarks: (n,) when each came, non-decreasing.
+        """
 
     def close(self, watermark: int, now: bool) -> list[Closed]:
         """Windows that the watermark has reached. Without ``now`` some may wait for a later call."""
@@ -199,12 +208,19 @@ def in_order(batch: pa.RecordBatch, timestamp: str) -> pa.RecordBatch:
 
 def times_of(batch: pa.RecordBatch, timestamp: str) -> Times:
     """(n,) event times of normalised records, a view."""
-    return np.asarray(batch.column(timestamp).cast(pa.int64()))
+    return np.asarray(batch.column(timestamp).view(pa.int64()))
 
 
 def compact(part: pa.RecordBatch, whole: int) -> pa.RecordBatch:
     """A slice that keeps no much larger batch of ``whole`` rows in memory: copied if it is less than half of it."""
     return part if 2 * part.num_rows >= whole else part.take(pa.array(np.arange(part.num_rows)))
+
+
+def chosen(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+    """Some rows, given in any order: the batch itself where they are all of it in its own."""
+    if len(rows) == batch.num_rows and (len(rows) == 0 or (rows[0] == 0 and bool((np.diff(rows) == 1).all()))):
+        return batch
+    return batch.take(pa.array(rows))
 
 
 def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

@@ -12,6 +12,8 @@ from evergreen.stream.event_windows import (
     Closed,
     Corrections,
     EventWindows,
+    Rows,
+    chosen,
     compact,
     in_order,
     joined,
@@ -50,21 +52,19 @@ class GridWindows:
     def last_end(self, times: Times) -> Times:
         return times // self.slide * self.slide + self.size
 
-    def add(self, batch: pa.RecordBatch, times: Times, watermarks: Times) -> None:
+    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
         first, last = self.first_end(times), self.last_end(times)
-        open_ = last > watermarks
         if (first <= watermarks).any():
-            self._correct(batch, first, last, watermarks)
-        if not open_.all():
-            batch = batch.filter(pa.array(open_))
-            times, first, last, watermarks = times[open_], first[open_], last[open_], watermarks[open_]
-        self.due += int(((last - self._next_end(first, watermarks)) // self.slide + 1).sum())
-        if self._held_schema is not self.schema:
-            batch = pa.record_batch([*batch.columns, pa.array(watermarks)], schema=self._held_schema)
-        numbers = times // self.pane
+            self._correct(batch, rows, first, last, watermarks)
+        open_ = np.flatnonzero(last > watermarks)
+        self.due += int(((last - self._next_end(first, watermarks))[open_] // self.slide + 1).sum())
+        numbers = times[open_] // self.pane
         if len(numbers) > 1 and bool((np.diff(numbers) < 0).any()):
             order = np.argsort(numbers, kind="stable")
-            batch, numbers = batch.take(pa.array(order)), numbers[order]
+            open_, numbers = open_[order], numbers[order]
+        batch = chosen(batch, rows[open_])
+        if self._held_schema is not self.schema:
+            batch = pa.record_batch([*batch.columns, pa.array(watermarks[open_])], schema=self._held_schema)
         for number, start, stop in runs(numbers):
             self._panes.setdefault(number, []).append(compact(batch.slice(start, stop - start), batch.num_rows))
 
@@ -73,13 +73,13 @@ class GridWindows:
         ends: Times = first + np.maximum(0, (after - first) // self.slide + 1) * self.slide
         return ends
 
-    def _correct(self, batch: pa.RecordBatch, first: Times, last: Times, watermarks: Times) -> None:
+    def _correct(self, batch: pa.RecordBatch, rows: Rows, first: Times, last: Times, watermarks: Times) -> None:
         for number in range(-(-self.size // self.slide)):
             ends = first + number * self.slide
             late = np.flatnonzero((ends <= last) & (ends <= watermarks) & (ends + self.lateness > watermarks))
             if len(late):
                 ends = ends[late]
-                self._corrections.append(Corrections(batch.take(pa.array(late)), ends - self.size, ends))
+                self._corrections.append(Corrections(chosen(batch, rows[late]), ends - self.size, ends))
                 self.due += len(late)
 
     def close(self, watermark: int, now: bool) -> list[Closed]:

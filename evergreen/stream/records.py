@@ -121,7 +121,8 @@ def normalise(batch: pa.RecordBatch, raw: pa.Array | None, columns: Columns) -> 
     position = batch.schema.get_field_index(columns.timestamp)
     given = batch.column(position)
     instants = given if given.type == INSTANT else to_utc(given, columns)
-    times = np.asarray(pc.fill_null(instants.cast(pa.int64()), 0) if instants.null_count else instants.cast(pa.int64()))
+    numbers = instants.view(pa.int64())
+    times = np.asarray(pc.fill_null(numbers, 0) if numbers.null_count else numbers)
     wrong = np.asarray(instants.is_null()) if instants.null_count else np.zeros(len(times), dtype=bool)
     if len(times) and (times.min() < EARLIEST or times.max() > LATEST):
         outside = (times < EARLIEST) | (times > LATEST)

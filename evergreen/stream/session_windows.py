@@ -6,7 +6,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from evergreen.stream.event_windows import FOREVER, NEVER, Closed, Corrections, EventWindows, in_order, joined, times_of
+from evergreen.stream.event_windows import (
+    FOREVER,
+    NEVER,
+    Closed,
+    Corrections,
+    EventWindows,
+    Rows,
+    chosen,
+    in_order,
+    joined,
+    times_of,
+)
 from evergreen.stream.records import Times
 from evergreen.stream.row_hash import Hashes, hash_column
 
@@ -38,14 +49,14 @@ class SessionWindows:
     def last_end(self, times: Times) -> Times:
         return times + self.gap
 
-    def add(self, batch: pa.RecordBatch, times: Times, watermarks: Times) -> None:
-        self.due += batch.num_rows
+    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
+        self.due += len(rows)
         late = times < watermarks
         if late.any():
-            self._late.append(batch.filter(pa.array(late)))
-            batch = batch.filter(pa.array(~late))
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
+            self._late.append(chosen(batch, rows[late]))
+            rows = rows[~late]
+        self._held.append(chosen(batch, rows))
+        self._held_rows += len(rows)
 
     def close(self, watermark: int, now: bool) -> list[Closed]:
         if not now and self._held_rows < max(1, 2 * self._settled):
