@@ -20,7 +20,7 @@ def scenes(count, size=32, seed=0):
     return np.clip(images + rng.normal(0, 4, images.shape), 0, 255).astype(np.uint8)
 
 
-IMAGES = scenes(24)
+IMAGES = scenes(12)
 IDS = [f"picture-{number}" for number in range(len(IMAGES))]
 
 
@@ -129,7 +129,7 @@ def test_what_does_not_exist_is_refused():
         corrupt(IMAGES, IDS, "frost", 1, 0)
     with pytest.raises(BadInputError, match="severity 6"):
         corrupt(IMAGES, IDS, "fog", 6, 0)
-    with pytest.raises(BadInputError, match="2 names for 24 images"):
+    with pytest.raises(BadInputError, match="2 names for 12 images"):
         corrupt(IMAGES, IDS[:2], "fog", 1, 0)
 
 
