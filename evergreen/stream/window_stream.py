@@ -135,10 +135,13 @@ def run_windows(
 
     Raises:
         BadInputError: the input or the settings do not fit, or another process has the folder.
-        EvergreenError: more records wait for their windows than ``most_held``.
+        EvergreenError: more records wait for their windows than ``most_held``, or the disk refuses.
     """
-    with DurableStream(output, config.stream, ledger_url) as store:
-        return _Run(source, store, config, progress or Silent()).run(more)
+    try:
+        with DurableStream(output, config.stream, ledger_url) as store:
+            return _Run(source, store, config, progress or Silent()).run(more)
+    except OSError as error:
+        raise EvergreenError(f"{output} cannot be written: {error}. What the ledger names stays; run again.") from error
 
 
 def begun_with(output: Path, config: StreamConfig, ledger_url: str | None = None) -> pa.Schema | None:

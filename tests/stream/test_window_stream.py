@@ -179,6 +179,21 @@ def test_too_many_waiting_records_end_the_run_with_a_message(records, tmp_path):
         run(records, tmp_path, config)
 
 
+def test_a_disk_that_refuses_is_told_and_costs_nothing(records, tmp_path, monkeypatch):
+    from evergreen.stream import durable
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_durably", full)
+        with pytest.raises(EvergreenError, match="No space left on device"):
+            run(records, tmp_path / "out", config_of())
+    run(records, tmp_path / "out", config_of())
+    run(records, tmp_path / "once", config_of())
+    assert contents(tmp_path / "out") == contents(tmp_path / "once")
+
+
 def test_a_changed_file_is_refused(tmp_path):
     folder = write_folder(tmp_path / "in", stream_table(600))
     run(folder, tmp_path / "out", config_of(), more=True)

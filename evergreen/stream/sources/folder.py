@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,9 +68,10 @@ class FolderSource:
         else:
             self._open = ParquetFile
         self.schema = schema or self._open(next(iter(files.values())), None).schema
-        self.total = self._total()
 
-    def _total(self) -> int | None:
+    @cached_property
+    def total(self) -> int | None:
+        """Looks into every file, so only when it is asked for."""
         counts = [self._open(file, self.schema).rows() for file in self._files.values()]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None

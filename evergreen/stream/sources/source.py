@@ -49,11 +49,13 @@ class Source(Protocol):
 
     Attributes:
         schema: of the records.
-        total: how many there are about, where that is known; for progress only.
     """
 
     schema: pa.Schema
-    total: int | None
+
+    @property
+    def total(self) -> int | None:
+        """How many records there are about, where that is known; for progress only."""
 
     def settings(self) -> dict[str, Any]:
         """What names the stream, as plain values: a stream that was begun goes on only with the same."""
