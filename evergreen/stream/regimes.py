@@ -21,7 +21,7 @@ from evergreen.stream.promotion import Check, Decision, gain_interval
 class RegimePolicy(Config):
     """What a challenger must show. Fractions of 1."""
 
-    min_rows: int = pydantic.Field(40, ge=1)
+    min_rows: int = pydantic.Field(20, ge=1)
     """Held-out examples of the new regime; fewer prove nothing, and the challenger waits for more."""
     floor_skill: float = pydantic.Field(0.1, ge=0, le=1)
     """Share of the way from the best constant answer to perfection, on the new regime."""

@@ -33,7 +33,7 @@ def test_clear_gain_and_nothing_lost_is_promoted():
 @pytest.mark.parametrize(
     ("new", "old", "failed"),
     [
-        ((20, 0.9, 0.2), (800, 0.8, 0.8), "enough_rows"),
+        ((19, 0.9, 0.2), (800, 0.8, 0.8), "enough_rows"),
         ((400, 0.3, 0.1), (800, 0.8, 0.8), "floor"),
         ((400, 0.6, 0.7), (800, 0.8, 0.8), "minimum_gain"),
         ((60, 0.62, 0.6), (800, 0.8, 0.8), "new_regime"),
