@@ -13,7 +13,7 @@ import typer
 
 from evergreen.config import read_yaml
 from evergreen.errors import BadInputError, EvergreenError
-from flows import adapt_cli, models_cli, predictions_cli, score_cli
+from flows import adapt_cli, models_cli, predictions_cli, score_cli, stream_cli
 from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.status import StepStatus
@@ -30,6 +30,7 @@ app = typer.Typer(
 run_app = typer.Typer(help="Run a domain's flow, from its stream to a judged model version.", no_args_is_help=True)
 app.add_typer(run_app, name="run")
 app.add_typer(models_cli.app, name="models")
+app.add_typer(stream_cli.app, name="stream")
 app.command("score")(score_cli.score)
 app.command("adapt")(adapt_cli.adapt)
 app.command("backtest")(adapt_cli.backtest)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 
+from evergreen.code import code_sha256
 from evergreen.config import Config
 from evergreen.errors import BadInputError
 from evergreen.files import read_json, sha256_json, write_json
@@ -118,7 +119,7 @@ def first_champion(domain: ImageDomain, start: int, recipe: FinetuneConfig, sett
     """The classifier that the pipeline would have made from the first windows; its name and CPU seconds."""
     encoder_path = domain.layout.encoder
     windows = [window.window_id for window in domain.windows[:start]]
-    identity = [recipe.model_dump(mode="json"), windows, setting.seed, torch.get_num_threads()]
+    identity = [recipe.model_dump(mode="json"), windows, setting.seed, torch.get_num_threads(), code_sha256("images")]
     identity.append(read_json(encoder_path / "config.json")["weights_sha256"])
     record = domain.store / "first" / f"{sha256_json(identity)[:32]}.json"
     if not record.is_file():

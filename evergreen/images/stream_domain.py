@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from evergreen.code import code_sha256
 from evergreen.config import Config, read_yaml
 from evergreen.errors import BadInputError
 from evergreen.files import read_json, sha256_json, write_json
@@ -36,6 +37,7 @@ from evergreen.stream.adaptation import (
     scope_json,
 )
 from evergreen.stream.change_point import mean_change_point
+from evergreen.stream.confidence import prediction_drift
 from evergreen.stream.harm import HarmEstimate
 from evergreen.stream.loop import LoopConfig
 from evergreen.stream.promotion import Decision
@@ -81,11 +83,11 @@ class Setting:
         )
 
     def identity(self) -> dict[str, Any]:
-        """All of it as JSON, to name what was made with it; the threads too, for sums depend on them."""
+        """All of it as JSON, to name what was made with it; code and threads too, for results depend on them."""
         configs = {
             name: getattr(self, name).model_dump(mode="json") for name in ("adapt", "drift", "pretraining", "regimes")
         }
-        return configs | {"seed": self.seed, "threads": torch.get_num_threads()}
+        return configs | {"seed": self.seed, "threads": torch.get_num_threads(), "code": code_sha256()}
 
 
 def read_regime_policy(path: Path) -> RegimePolicy:
@@ -162,17 +164,31 @@ class ImageDomain:
         )
 
     def compare(self, model: str, reference: Sequence[str], window: str) -> Difference:
-        """The tests of step drift, with the champion's own features, against its own regime."""
+        """The tests of step drift with the champion's own features, and one of the classes it names; its own regime.
+
+        Each of the two may err with ``alpha``.
+        """
         config = self.setting.drift
         pooled, found = self.reference(model, tuple(reference)), self.measured(model, window)
         if min(len(found.statistics), len(pooled.statistics), len(pooled.sample)) < config.min_rows:
             return Difference(False, None, None)
         tests = compare(pooled, found, config, self._rng("compare", window))
         moved = sorted((t for t in tests if t.p_adjusted <= config.alpha and t.kind == "ks"), key=_clarity)
-        drift = min(test.p_adjusted for test in tests) <= config.alpha
-        names = tuple(test.name for test in moved)
+        named = np.concatenate([self._sampled_answers(model, name) for name in reference])
+        answers = prediction_drift(named, self._sampled_answers(model, window), len(self.classifier(model).classes))
+        p_value = min(answers.p_value, *(test.p_adjusted for test in tests))
+        names = (*(test.name for test in moved), *(["answers"] if answers.p_value <= config.alpha else []))
+        drift = p_value <= config.alpha
         began = self._change_point(model, names, window) if drift else None
-        return Difference(drift, tests[-1].statistic, min(test.p_adjusted for test in tests), names, began)
+        return Difference(drift, tests[-1].statistic, p_value, names, began)
+
+    def _sampled_answers(self, model: str, window: str) -> NDArray[np.int64]:
+        """The classes that the model names on the images of a window that were sampled for the tests."""
+        encoded, head = self.measured(model, window).encoded, self.classifier(model).head
+        with torch.no_grad():
+            logits = head(torch.from_numpy(np.asarray(encoded, dtype=np.float32)).to(head.weight.device))
+        answers: NDArray[np.int64] = logits.argmax(dim=1).cpu().numpy()
+        return answers
 
     def _change_point(self, model: str, moved: tuple[str, ...], window: str) -> datetime:
         """When the clearest of the moved statistics changed, at the earliest at the beginning of the window before."""
@@ -226,6 +242,7 @@ class ImageDomain:
             "pretraining": self.setting.pretraining.model_dump(mode="json") if pretrains else None,
             "seed": self.setting.seed,
             "threads": torch.get_num_threads(),
+            "code": code_sha256("images"),
         }
         record = self.store / "challengers" / f"{sha256_json(identity)[:32]}.json"
         if not record.is_file():

@@ -115,9 +115,10 @@ class Smoke:
 
 
 def make_place(root: Path, home: Path) -> Place:
-    """A workspace of profile smoke, with as much fine-tuning as a champion needs."""
+    """A workspace of profile smoke: as much fine-tuning as a champion needs, and a day of the stream still to come."""
     settings = Settings(CHECKOUT, home, f"sqlite:///{home / 'mlflow.db'}", None)
-    light = {"finetune": {"recipe": {"steps": 30}}}
+    stream = {"ingest": {"days": 6, "noise_from_day": 5}, "backtest": {"start": 5}}
+    light = {"finetune": {"recipe": {"steps": 30}}} | stream
     with open_workspace(settings, "images", profile="smoke", workdir=root, values=light):
         return Place(root, home)
 

@@ -109,6 +109,18 @@ def test_darkness_is_a_difference_since_the_image_that_it_began_with(domain, mod
     assert abs(dark.change_point - (FIRST + 3 * DAY + DAY * 15 / ROWS)) <= DAY * 3 / ROWS
 
 
+def test_another_mix_of_answers_is_a_difference_too(domain, model, monkeypatch):
+    """Nothing moves but what the classifier says: it answers red throughout."""
+    window = names(domain)[2]
+    plain = domain._sampled_answers
+    red = CLASSES.index("red")
+    monkeypatch.setattr(domain, "_sampled_answers", lambda m, w: np.full(40, red) if w == window else plain(m, w))
+    found = domain.compare(model, names(domain)[:2], window)
+    assert found.drift
+    assert found.moved == ("answers",)
+    assert found.change_point == FIRST + 2 * DAY
+
+
 def test_too_small_a_window_is_not_compared(domain, model):
     domain.setting = Setting(**{**vars(SETTING), "drift": DriftConfig(min_rows=ROWS + 1)})
     assert domain.compare(model, names(domain)[:3], names(domain)[3]).p_value is None
