@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help run test test-all check format setup lock ui repro clean bench
+.PHONY: help run test test-all check format setup lock ui repro clean bench-drift bench-windows
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -59,6 +59,12 @@ ui: $(STAMP)  ## MLflow and Prefect in the browser
 lock: $(STAMP)  ## resolve pyproject.toml anew into the lock files
 	uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 	uv pip compile pyproject.toml --extra dev --constraint requirements.lock --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements-dev.lock
+
+bench-drift: $(STAMP)  ## drift detectors side by side, on images and on event logs (EVERGREEN_BENCH_DATA)
+	@python benchmarks/drift.py
+
+bench-windows: $(STAMP)  ## records per second and memory of the window engine
+	@python benchmarks/windowing.py
 
 clean:  ## remove the environment; data, models and state stay
 	rm -rf $(VENV) build *.egg-info
