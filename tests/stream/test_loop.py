@@ -123,7 +123,7 @@ def test_unknown_policy_and_impossible_start_are_named():
 
 
 def test_errors_on_known_labels_are_harm_that_nobody_has_to_estimate():
-    """The points stay where they are and their classes swap sides: nothing in the inputs moves, only the labels tell."""
+    """The points stay where they are and their classes swap sides: only the labels can tell."""
 
     class Swapped(ToyDomain):
         def answer(self, model, window):
