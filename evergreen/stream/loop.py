@@ -50,7 +50,7 @@ class LoopConfig(Config):
     min_rows: int = pydantic.Field(200, ge=1)
     min_labels: int = pydantic.Field(10, ge=0)
     min_classes: int = pydantic.Field(2, ge=1)
-    patience: int = pydantic.Field(2, ge=0)
+    patience: int = pydantic.Field(4, ge=0)
     flops_per_second: float = pydantic.Field(1e11, gt=0)
     label_detector: str | None = "adwin"
     harm: HarmConfig = HarmConfig()
