@@ -47,7 +47,10 @@ def test_champion_follows_its_stream(branched):
     assert count == record["windows"][0]["rows"]
     assert labels > 0
 
-    assert "Nothing new: every window was answered" in adapt(branched).out
+    promoted = record["promotions"] == 1
+    said = "The champion stays: there is no new window." if promoted else "Nothing new: every window was answered"
+    assert said in adapt(branched).out
+    assert ("version 2 is the champion" in followed.out) == promoted
     told = branched.run(
         str(EVERGREEN), "predictions", "images", "--model", "images-work",
         "--output", str(branched.home / "predictions.parquet"), folder=CHECKOUT,

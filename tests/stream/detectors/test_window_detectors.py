@@ -16,7 +16,7 @@ from evergreen.stream.detectors.embeddings import frechet_distance, separability
 from evergreen.stream.detectors.fdr import benjamini_hochberg
 from evergreen.stream.detectors.registry import EMBEDDINGS, FEATURES, make_detector, restore_detector
 
-COUNTS = st.lists(st.integers(100, 200), min_size=2, max_size=6)  # none rare enough to be put together
+COUNTS = st.lists(st.integers(100, 200), min_size=2, max_size=6)  # enough of each
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.5))
@@ -40,10 +40,10 @@ def test_chi_square_is_scipys_where_no_bin_is_rare(reference: list[int], seed: i
 
 
 @pytest.mark.parametrize("statistic", [chi_square, stability_index])
-@pytest.mark.parametrize("shares", [[0.25] * 4, [0.9, 0.05, 0.03, 0.01, 0.01], [0.999, 0.001]])
+@pytest.mark.parametrize("shares", [[0.25] * 4, [0.9, 0.05, 0.03, 0.01, 0.01], [0.999, 0.001], [0.97, *[0.001] * 30]])
 def test_p_values_of_counts_keep_their_promise(statistic: object, shares: list[float]) -> None:
     rng = np.random.default_rng(0)
-    p_values = [statistic(rng.multinomial(2_000, shares), rng.multinomial(300, shares)).p_value for _ in range(1_500)]
+    p_values = [statistic(rng.multinomial(900, shares), rng.multinomial(300, shares)).p_value for _ in range(1_500)]
     for alpha in (0.05, 0.01):
         reached = sum(p <= alpha for p in p_values)
         assert binomtest(reached, len(p_values), alpha, alternative="greater").pvalue > 0.001
@@ -68,13 +68,24 @@ def test_counts_without_a_choice_prove_nothing() -> None:
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=200), st.lists(st.floats(-5, 40), max_size=50))
 def test_every_value_falls_into_one_bin(reference: list[int], values: list[float]) -> None:
     bins = Bins.of(np.array(reference, dtype=float), 10)
-    assert bins.counts(np.array(reference, dtype=float)).sum() == len(reference)
-    assert bins.counts(np.array(values, dtype=float)).sum() == len(values)
+    first, second = bins.count(np.array(values, dtype=float))
+    assert (first.sum(), second.sum(), len(first)) == (len(reference), len(values), len(second))
 
 
-def test_bins_of_names_have_one_for_the_unknown() -> None:
+@pytest.mark.parametrize("name", ["chi2", "psi"])
+@pytest.mark.parametrize("rows", [40, 400])
+def test_a_constant_column_that_takes_new_values_is_seen(name: str, rows: int) -> None:
+    detector = make_detector(name)
+    detector.fit({"kind": np.array(["a"] * 800)})
+    assert not detector.test({"kind": np.array(["a"] * rows)}).drift
+    assert not detector.test({"kind": np.array(["a"] * (rows - 2) + ["b", "c"])}).drift  # too few to prove anything
+    assert detector.test({"kind": np.array(["a"] * (rows - 15) + ["b", "c", "d"] * 5)}).drift
+
+
+def test_every_name_is_a_bin() -> None:
     bins = Bins.of(np.array(["b", "a", "b"]), 10)
-    assert bins.counts(np.array(["a", "c", "d", "b", "b"])).tolist() == [1, 2, 2]
+    first, second = bins.count(np.array(["a", "c", "0", "b", "b"]))
+    assert (first.tolist(), second.tolist()) == ([0, 1, 2, 0], [1, 1, 2, 1])  # 0, a, b, c
 
 
 @given(st.integers(0, 50))
