@@ -51,7 +51,9 @@ def accuracy_over_time(axes: Axes, result: dict[str, Any]) -> None:
         times = [moment(row["start"]) for row in rows]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         shares = [100 * row["accuracy"] for row in rows]
-        axes.plot(times, shares, color=colour, marker=marker, markersize=5, label=contender["name"])
+        # the first ones are wider: policies that did the same stay visible behind each other
+        width = 1.5 + 1.1 * (len(result["contenders"]) - 1 - number)
+        axes.plot(times, shares, color=colour, marker=marker, linewidth=width, markersize=5, label=contender["name"])
         promoted = [n for n, row in enumerate(rows) if row["action"] == "promoted"]
         axes.plot(
             [times[n] for n in promoted], [shares[n] for n in promoted],

@@ -123,12 +123,10 @@ class BinnedDetector(FeatureDetector):
     def __init__(self, config: BinnedConfig | None = None) -> None:
         super().__init__(config)
         self._bins: dict[str, Bins] = {}
-        self._counts: dict[str, NDArray[np.int64]] = {}
 
     def _fit(self, reference: Table) -> None:
         super()._fit(reference)
         self._bins = {name: Bins.of(values, self.config.bins) for name, values in reference.items()}
-        self._counts = {name: bins.counts(reference[name]) for name, bins in self._bins.items()}
 
 
 class ChiSquareDetector(BinnedDetector):
@@ -137,7 +135,7 @@ class ChiSquareDetector(BinnedDetector):
     name = "chi2"
 
     def _compare(self, name: str, values: NDArray[Any]) -> Comparison:
-        return chi_square(self._counts[name], self._bins[name].counts(values))
+        return chi_square(*self._bins[name].count(values))
 
 
 class PsiDetector(BinnedDetector):
@@ -146,7 +144,7 @@ class PsiDetector(BinnedDetector):
     name = "psi"
 
     def _compare(self, name: str, values: NDArray[Any]) -> Comparison:
-        return stability_index(self._counts[name], self._bins[name].counts(values))
+        return stability_index(*self._bins[name].count(values))
 
 
 def _as_table(window: Any, detector: str) -> Table:
