@@ -101,9 +101,7 @@ def none(material: Material) -> tuple[Classifier, float]:
 def head(material: Material) -> tuple[Classifier, float]:
     """Batch-norm statistics measured on both regimes, and a linear head from the known labels of both."""
     encoder = _recalibrated(material, copy.deepcopy(material.champion.encoder))
-    passes = BATCHES * BATCH_SIZE + sum(len(side) for side in material.labelled_rows())
-    flops = passes * forward_flops(encoder, material.images.size)
-    return _classifier(material, encoder, _linear(material, encoder)), flops
+    return _classifier(material, encoder, _linear(material, encoder)), _flops_of_start(material, encoder)
 
 
 def finetune(material: Material) -> tuple[Classifier, float]:
@@ -111,7 +109,9 @@ def finetune(material: Material) -> tuple[Classifier, float]:
 
     The champion's own head would be a bad teacher for the new regime's unlabelled images.
     """
-    return _few_label_training(material, _recalibrated(material, copy.deepcopy(material.champion.encoder)))
+    encoder = _recalibrated(material, copy.deepcopy(material.champion.encoder))
+    challenger, flops = _few_label_training(material, encoder)
+    return challenger, flops + _flops_of_start(material, encoder)
 
 
 def retrain(material: Material) -> tuple[Classifier, float]:
@@ -151,7 +151,7 @@ def replay(material: Material) -> tuple[Classifier, float]:
     views = 2 * config.steps * config.batch_size
     passes = PASSES * views + (1 - config.new_share) * views * (config.distillation > 0)
     challenger, flops = _few_label_training(material, _recalibrated(material, encoder))
-    return challenger, flops + passes * forward_flops(encoder, config.view_size)
+    return challenger, flops + _flops_of_start(material, encoder) + passes * forward_flops(encoder, config.view_size)
 
 
 POLICIES: dict[str, Policy] = {
@@ -167,6 +167,12 @@ def _recalibrated(material: Material, encoder: Encoder) -> Encoder:
     """The encoder with batch-norm statistics of both regimes, in the proportion of the training batches."""
     rows = balanced(np.flatnonzero(~material.new), np.flatnonzero(material.new), material.config.new_share)
     return recalibrate(encoder, material.images, rows, material.champion.precision, material.seed)
+
+
+def _flops_of_start(material: Material, encoder: Encoder) -> float:
+    """Cost of measuring the statistics and of embedding the labelled images for the head."""
+    passes = BATCHES * BATCH_SIZE + sum(len(side) for side in material.labelled_rows())
+    return passes * forward_flops(encoder, material.images.size)
 
 
 def _linear(material: Material, encoder: Encoder) -> nn.Linear:

@@ -1,5 +1,6 @@
 """Probe and fine-tuning as steps on a small workspace: what they read, write and leave alone."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from evergreen.images.encoders import EncoderConfig, build_encoder
 from evergreen.images.labels import write_labels
 from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import Split
+from evergreen.images.windows import DESCRIPTION, Window
 
 CLASSES = ["dark", "light", "middle"]
 LEVEL = {"dark": 50, "middle": 120, "light": 200}
@@ -53,6 +55,10 @@ def make_workspace(root: Path, known_share: float = 0.2) -> ImageLayout:
     write_labels(layout.hidden_labels, pd.concat(hidden))
     for number, copy in enumerate(("clean", "noisy")):
         array_folder(layout.test / copy, CLASSES * 10, ["test"] * 30, [True] * 30, 10 + number)
+    for number, window in enumerate(("images-1", "images-2")):
+        start = datetime(2026, 1, 1 + number, tzinfo=UTC)
+        described = Window(window, number, start, start + timedelta(days=1), 60, f"{number:064x}")
+        write_json(layout.windows / window / DESCRIPTION, described.as_json())
     write_json(layout.training_windows, {"windows": [{"window_id": "images-1"}, {"window_id": "images-2"}]})
     torch.manual_seed(0)
     config = EncoderConfig(width=4)
