@@ -152,6 +152,7 @@ def test_the_study_takes_its_share_from_the_hidden_labels_and_registers_the_know
     assert study["labels"] == 54
     assert study["label_fraction"] == 0.5
     assert read_json(layout.classifier / "config.json")["trained_on_labels"] == known["labels"] < 54
+    assert read_json(layout.classifier / "config.json")["horizon"] == "2026-01-03T00:00:00+00:00"
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
