@@ -1,7 +1,7 @@
 """`evergreen adapt` and `evergreen backtest`: follow a stream, and ask what other policies would have done."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -42,6 +42,7 @@ def adapt(
     Example: evergreen adapt images --policy replay
     """
     _check_domain(domain)
+    _check_choices(policy, trigger)
     from tasks.server import prefect_api
 
     settings = Settings.load().apply()
@@ -78,10 +79,13 @@ def backtest(
     Example: evergreen backtest images --policies none,finetune,replay
     """
     _check_domain(domain)
+    names = [name.strip() for name in policies.split(",")] if policies else []
+    for name in names:
+        _check_choices(name, trigger)
     settings = Settings.load().apply()
     values: dict[str, Any] = {"backtest": {}}
-    if policies:
-        values["backtest"]["policies"] = [name.strip() for name in policies.split(",")]
+    if names:
+        values["backtest"]["policies"] = names
     if start is not None:
         values["backtest"]["start"] = start
     if trigger:
@@ -99,6 +103,16 @@ def backtest(
             draw(layout.backtest)
         record_backtest(settings, workspace)
     print_backtest(layout.backtest)
+
+
+def _check_choices(policy: str | None, trigger: str | None) -> None:
+    """Refuse a name that does not exist before anything is started."""
+    from evergreen.images.policies import POLICIES
+    from evergreen.stream.loop import Trigger
+
+    for option, given, known in (("policy", policy, tuple(POLICIES)), ("trigger", trigger, get_args(Trigger))):
+        if given is not None and given not in known:
+            raise BadInputError(f"No adaptation {option} {given!r}. There are: {', '.join(known)}.")
 
 
 def _check_domain(domain: str) -> None:

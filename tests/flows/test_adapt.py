@@ -82,9 +82,22 @@ def test_backtest_compares_policies_and_an_interrupted_one_goes_on(copied):
     assert "noisy test" in done.out
 
 
-def test_unknown_policy_is_one_message(copied):
-    refused = adapt(copied, "--policy", "magic")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("adapt", "images", "--policy", "magic"), "No adaptation policy 'magic'. There are: none, head, finetune,"),
+        (
+            ("adapt", "images", "--trigger", "now"),
+            "No adaptation trigger 'now'. There are: harm, drift, always, never.",
+        ),
+        (("backtest", "images", "--policies", "none,magic"), "No adaptation policy 'magic'."),
+        (("adapt", "retail"), "No domain 'retail' to follow. There are: images."),
+    ],
+)
+def test_bad_choice_is_one_message_before_anything_starts(arguments, message, tmp_path):
+    place = Place(tmp_path / "work", tmp_path / "home")
+    refused = place.run(str(EVERGREEN), *arguments, "--workdir", str(place.root), folder=CHECKOUT)
     assert refused.code == 2
-    assert "No adaptation policy 'magic'. There are: none, head, finetune, retrain, replay." in refused.err
+    assert message in refused.err
     assert "Traceback" not in refused.err
-    assert adapt(copied, "--trigger", "sometimes").code == 2
+    assert not place.root.exists()

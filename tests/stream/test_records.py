@@ -37,7 +37,8 @@ MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2037, 1, 1))  # later, Arr
 @settings(max_examples=300)
 @given(MOMENTS)
 def test_times_without_a_zone_are_read_in_the_given_one(naive):
-    local = naive.replace(tzinfo=ROME)  # fold 0: the earlier of two moments, where clocks go back
+    naive = naive.replace(fold=0)
+    local = naive.replace(tzinfo=ROME)  # the earlier of two moments, where clocks go back
     back = local.astimezone(UTC).astimezone(ROME).replace(tzinfo=None)
     expected = local.astimezone(UTC) if back == naive else None  # a time that clocks skipped is no time
     assert found([naive], pa.timestamp("us"), timezone="Europe/Rome") == [expected]

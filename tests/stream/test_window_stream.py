@@ -1,5 +1,6 @@
 """Streams on disk: exactly once, whatever is killed, and the same bytes."""
 
+import contextlib
 import json
 import os
 import random
@@ -259,7 +260,8 @@ class Killable:
         pid = int(self.process.stdout.readline())
         if after is not None:
             time.sleep(after)
-            os.kill(pid, signal.SIGKILL)  # not yet waited for: at worst a zombie
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+                os.kill(pid, signal.SIGKILL)
         line = self.process.stdout.readline().strip()
         if line == "died":
             return True, 0
