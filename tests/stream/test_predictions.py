@@ -1,12 +1,6 @@
 """The prediction ledger and accuracy over time, against dictionaries and row-by-row scans."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,53 +19,11 @@ DAY = pd.Timedelta("1D")
 START = pd.Timestamp("2026-01-01", tz="UTC")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server of our own: it refuses to run as root, so root starts it as another user."""
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
-        pytest.skip("no PostgreSQL on this machine")
-    pytest.importorskip("psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="evergreen-pg-"))
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}
-    if user:
-        shutil.chown(folder, "nobody")
-    port, data = free_port(), folder / "data"
-    common = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
-    command = ["initdb", "-D", str(data), "-U", "evergreen", "--auth", "trust", "--no-sync", "-E", "UTF8"]
-    try:
-        subprocess.run(command, check=True, **common)
-    except (subprocess.CalledProcessError, PermissionError):
-        shutil.rmtree(folder)
-        pytest.skip("PostgreSQL cannot be started here")
-    server = subprocess.Popen(
-        ["postgres", "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"], **common
-    )
-    try:
-        for _ in range(300):
-            if (
-                subprocess.run(["pg_isready", "-h", "127.0.0.1", "-p", str(port)], check=False, **common).returncode
-                == 0
-            ):
-                break
-            time.sleep(0.1)
-        yield f"postgresql+psycopg://evergreen@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait(30)
-        shutil.rmtree(folder)
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'home' / 'ledger.db'}"
-    return str(request.getfixturevalue("postgres"))
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
