@@ -75,7 +75,7 @@ class RunInput:
 
 @dataclass
 class RunOutput:
-    """What a model answered. Arrays have one entry for each row of the stream; rows that were not asked keep the default."""
+    """What a model answered: one entry for each row of the stream; rows that were not asked keep the default."""
 
     scores: NDArray[np.float64]
     """(N,) risk of churn; NaN: not asked."""
