@@ -41,6 +41,7 @@ class EventStream:
         activities: names, that of the closing event among them if there is one.
         resources: names.
         end: code of the closing event; -1 if there is none.
+        cut: the first row after the warm-up, which is a tenth of the events.
     """
 
     case: Codes
@@ -56,23 +57,15 @@ class EventStream:
     activities: tuple[str, ...]
     resources: tuple[str, ...]
     end: int
+    cut: int
 
     def __len__(self) -> int:
         return len(self.case)
 
-    @property
-    def cut(self) -> int:
-        """The first row after the warm-up, which is a tenth of the events, closing events counted."""
-        return len(self) // 100 * 10
-
-    def scored(self, cut: int | None = None) -> Flags:
-        """(N,) rows after the warm-up that are predicted before they are known.
-
-        Args:
-            cut: first row after the warm-up; None for :attr:`cut`.
-        """
+    def scored(self) -> Flags:
+        """(N,) rows after the warm-up that are predicted before they are known."""
         mask = self.asked.copy()
-        mask[: self.cut if cut is None else cut] = False
+        mask[: self.cut] = False
         return mask
 
 
@@ -132,10 +125,12 @@ def published_stream(events: pa.Table) -> EventStream:
     rows = np.arange(len(log.case))
     _, following = links(log.case)
     last = rows[following < 0]
-    return close(log, last, log.time_us[last] + SECOND_US, log.event_index[last], np.ones(len(last), np.bool_))
+    every = np.ones(len(last), np.bool_)
+    cut = (len(log.case) + len(last)) // 100 * 10  # closing events counted
+    return close(log, last, log.time_us[last] + SECOND_US, log.event_index[last], every, cut)
 
 
-def close(log: Encoded, last: Rows, when: Times, place: Rows, asked: Flags) -> EventStream:
+def close(log: Encoded, last: Rows, when: Times, place: Rows, asked: Flags, cut: int) -> EventStream:
     """Insert closing events.
 
     Args:
@@ -144,6 +139,7 @@ def close(log: Encoded, last: Rows, when: Times, place: Rows, asked: Flags) -> E
         when: (K,) the closing events' times.
         place: (K,) among events of one time a closing event stands right after the one with this event_index.
         asked: (K,) whether the closing event is predicted.
+        cut: first row of the stream after the warm-up.
     """
     activities, end = log.activities, -1
     if len(last):
@@ -175,6 +171,7 @@ def close(log: Encoded, last: Rows, when: Times, place: Rows, asked: Flags) -> E
         activities=activities,
         resources=log.resources,
         end=end,
+        cut=cut,
     )
 
 

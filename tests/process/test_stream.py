@@ -1,11 +1,10 @@
 """The encoded stream against a plain walk over the traces."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -14,22 +13,6 @@ from hypothesis import strategies as st
 from evergreen.process.stream import published_stream
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def table(events):
-    """(case, activity, seconds, resource) each, in the order of the file, to a table sorted by time."""
-    rows = sorted(enumerate(events), key=lambda row: row[1][2])
-    return pa.table(
-        {
-            "event_index": pa.array([index for index, _ in rows], pa.int64()),
-            "case_id": pa.array([event[0] for _, event in rows], pa.string()),
-            "activity": pa.array([event[1] for _, event in rows], pa.string()),
-            "timestamp": pa.array(
-                [START + timedelta(seconds=event[2]) for _, event in rows], pa.timestamp("us", "UTC")
-            ),
-            "resource": pa.array([event[3] for _, event in rows], pa.string()),
-        }
-    )
 
 
 def logs(most=40):
@@ -70,8 +53,8 @@ def published_by_hand(events):
 
 @given(logs())
 @settings(max_examples=100, deadline=None)
-def test_the_published_stream_is_that_of_a_walk_over_the_traces(events):
-    stream = published_stream(table(events))
+def test_the_published_stream_is_that_of_a_walk_over_the_traces(make_events, events):
+    stream = published_stream(make_events(events))
     rows = named(stream)
     assert rows == published_by_hand(events)
     assert list(dict.fromkeys(row[1] for row in rows)) == list(stream.activities)
@@ -89,17 +72,16 @@ def test_the_published_stream_is_that_of_a_walk_over_the_traces(events):
     assert all(stream.next[own[-1]] == -1 for own in seen.values())
 
 
-def test_the_order_of_the_rows_given_does_not_matter():
+def test_the_order_of_the_rows_given_does_not_matter(make_events):
     events = [("a", "A", 3, None), ("b", "B", 3, "r"), ("a", "B", 1, None), ("b", "C", 9, None)]
-    there = table(events)
+    there = make_events(events)
     shuffled = there.take([2, 0, 3, 1])
     assert named(published_stream(there)) == named(published_stream(shuffled))
 
 
-def test_a_log_without_resources_and_indices_is_numbered_by_its_rows():
-    stream = published_stream(
-        table([("a", "A", 1, None), ("a", "B", 2, None)]).select(["case_id", "activity", "timestamp"])
-    )
+def test_a_log_without_resources_and_indices_is_numbered_by_its_rows(make_events):
+    events = make_events([("a", "A", 1, None), ("a", "B", 2, None)]).select(["case_id", "activity", "timestamp"])
+    stream = published_stream(events)
     assert stream.resource.tolist() == [-1, -1, -1]
     assert stream.event_index.tolist() == [0, 1, -1]
 
