@@ -1,0 +1,249 @@
+"""Event logs in XES (IEEE 1849), plain or gzipped, as a stream in constant memory.
+
+No document type and so no entity is accepted: an event log needs neither, and both are used for attacks. Attributes of
+the log, of extensions, globals and classifiers are passed over, and so are attributes within attributes.
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+from xml.parsers import expat
+
+import numpy as np
+import pyarrow as pa
+
+from evergreen.errors import BadInputError
+from evergreen.process.columns import LIFECYCLE, check_roles
+from evergreen.process.event_log import LogBatch, make_batch
+
+KEYS = {
+    "case_id": "concept:name",
+    "activity": "concept:name",
+    "timestamp": "time:timestamp",
+    "resource": "org:resource",
+    LIFECYCLE: "lifecycle:transition",
+}
+BATCH = 50_000
+CHUNK = 1 << 18
+LONGEST_MARKUP = 1 << 24  # bytes without an end of the tag: nothing that an event log says is so long
+GZIP = b"\x1f\x8b"
+Tell = Callable[[int], None]
+Event = tuple[str | None, list[str]]
+"""The case's name, and key, value, key, value …"""
+
+
+class XesFile:
+    """One XES file. The rows are its events in the order of the document.
+
+    A trace's name stands before its events, as the standard has it; events before it belong to no case.
+    """
+
+    unit = "bytes"
+
+    def __init__(self, path: Path, named: Mapping[str, str], timezone: str = "UTC", lifecycle: bool = False) -> None:
+        """Remember what to read.
+
+        Args:
+            path: of the file.
+            named: keys of attributes by role where they are not the standard's (:data:`KEYS`).
+            timezone: of times that name none.
+            lifecycle: join the activity with ``lifecycle:transition``.
+
+        Raises:
+            BadInputError: there is no such role, or an attribute has two.
+        """
+        check_roles(named)
+        self.path, self.timezone, self.lifecycle = path, timezone, lifecycle
+        self.keys = {**KEYS, **named}
+        roles = ("activity", "timestamp", "resource", *([LIFECYCLE] if lifecycle else []))
+        self._wanted = {self.keys[role]: role for role in roles}
+        if len(self._wanted) < len(roles):
+            raise BadInputError("--column: one attribute was named twice. Each needs one of its own.")
+
+    @property
+    def total(self) -> int:
+        """The file's size."""
+        return self.path.stat().st_size
+
+    def batches(self, tell: Tell) -> Iterator[LogBatch]:
+        """The events.
+
+        Args:
+            tell: is told how many bytes of the file have been read, after each piece.
+
+        Raises:
+            BadInputError: the file is no XES, is damaged, or is an attack.
+        """
+        handlers = _Handlers(self.keys["case_id"])
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.ordered_attributes = True
+        parser.StartElementHandler = handlers.start
+        parser.EndElementHandler = handlers.end
+        parser.StartDoctypeDeclHandler = self._refuse("a document type (<!DOCTYPE …>)")
+        parser.EntityDeclHandler = self._refuse("an entity (<!ENTITY …>)")
+        row, fed = 0, 0
+        for chunk in self._chunks(tell):
+            self._parse(parser, chunk, final=False)
+            fed += len(chunk)
+            if fed - parser.CurrentByteIndex > LONGEST_MARKUP:
+                raise BadInputError(
+                    f"{self.path} has a piece of markup of more than {LONGEST_MARKUP >> 20} MB. No event log needs it."
+                )
+            while len(handlers.events) >= BATCH:
+                events, handlers.events = handlers.events[:BATCH], handlers.events[BATCH:]
+                yield self._batch(events, row)
+                row += len(events)
+        self._parse(parser, b"", final=True)
+        if not handlers.is_log:
+            raise BadInputError(f"{self.path} holds no <log>: it is XML, but no event log in XES.")
+        if handlers.events:
+            yield self._batch(handlers.events, row)
+
+    def _chunks(self, tell: Tell) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                zipped = file.read(len(GZIP)) == GZIP
+                file.seek(0)
+                source: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=file) if zipped else file
+                while chunk := source.read(CHUNK):
+                    yield chunk
+                    tell(file.tell())
+        except EOFError as error:
+            raise BadInputError(
+                f"{self.path} ends in the middle of its compressed data: the copy is not complete. Fetch it again."
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise BadInputError(f"{self.path} is damaged: {error}. Fetch it again.") from error
+        except OSError as error:
+            raise BadInputError(f"{self.path} cannot be read: {error}") from error
+
+    def _parse(self, parser: expat.XMLParserType, chunk: bytes, final: bool) -> None:
+        try:
+            parser.Parse(chunk, final)
+        except expat.ExpatError as error:
+            where = f"line {error.lineno}, column {error.offset + 1}"
+            why = expat.ErrorString(error.code)
+            if error.code in _ENCODING_ERRORS:
+                advice = (
+                    "Its first line names its encoding (without one it is UTF-8); what is in the file does not fit. "
+                    'Write the encoding that it truly has into the first line, e.g. encoding="ISO-8859-1".'
+                )
+            else:
+                advice = "The file is no well-formed XML, or not all of it is there. Export or fetch it again."
+            raise BadInputError(f"{self.path}, {where}: {why}. {advice}") from error
+        except (LookupError, ValueError) as error:
+            raise BadInputError(f"{self.path} names an encoding that cannot be read: {error}.") from error
+
+    def _refuse(self, what: str) -> Callable[..., int]:
+        def refuse(*_: object) -> int:
+            raise BadInputError(
+                f"{self.path} declares {what}. Event logs need none, and it can make a reader fetch other files or "
+                "fill its memory, so the file is refused. Remove the declaration if you trust it."
+            )
+
+        return refuse
+
+    def _batch(self, events: list[Event], row: int) -> LogBatch:
+        columns: dict[str, list[str | None]] = {role: [None] * len(events) for role in self._wanted.values()}
+        for place, (_, attributes) in enumerate(events):
+            for key, value in zip(attributes[::2], attributes[1::2], strict=True):
+                role = self._wanted.get(key)
+                if role is not None:
+                    columns[role][place] = value
+        columns["case_id"] = [case for case, _ in events]
+        if not row:
+            self._check(events, columns)
+        arrays = {role: pa.array(values, pa.string()) for role, values in columns.items()}
+        hashes = np.array([_hash(case, attributes) for case, attributes in events], np.uint64)
+        return make_batch(np.arange(row, row + len(events)), arrays, hashes, self.timezone)
+
+    def _check(self, events: list[Event], columns: Mapping[str, list[str | None]]) -> None:
+        """Say so if none of the first events has what each needs: the keys must be others."""
+        for role, values in columns.items():
+            if role != "resource" and not any(values):
+                there = sorted({key for _, attributes in events for key in attributes[::2]})
+                what = "trace has a" if role == "case_id" else "event has the"
+                rest = "" if role == "case_id" else f" Events have: {', '.join(there) or 'none'}."
+                raise BadInputError(
+                    f"{self.path}: no {what} attribute {self.keys[role]!r}, which would be the {role}.{rest} Say which "
+                    f"it is, e.g. --column {role}=KEY."
+                )
+
+
+_ENCODING_ERRORS = {
+    expat.errors.codes[message]
+    for message in (
+        expat.errors.XML_ERROR_INVALID_TOKEN,
+        expat.errors.XML_ERROR_UNKNOWN_ENCODING,
+        expat.errors.XML_ERROR_INCORRECT_ENCODING,
+        expat.errors.XML_ERROR_PARTIAL_CHAR,
+    )
+}
+
+
+def _hash(case: str | None, attributes: list[str]) -> int:
+    digest = hashlib.blake2b("\x1f".join((case or "", *attributes)).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
+
+
+class _Handlers:
+    """What to do at each tag; the depth tells an event's own attributes from those within others.
+
+    Attributes:
+        events: those that have ended.
+        is_log: the outermost element is a <log>.
+    """
+
+    def __init__(self, case_key: str) -> None:
+        self.events: list[Event] = []
+        self.is_log = False
+        self._case_key = case_key
+        self._case: str | None = None
+        self._attributes: list[str] | None = None
+        self._depth = 0
+        self._in_trace = False
+
+    def start(self, tag: str, attributes: list[str]) -> None:
+        self._depth += 1
+        depth = self._depth
+        if depth == 4:
+            if self._attributes is not None:
+                key, value = _pair(attributes)
+                if key is not None:
+                    self._attributes += (key, value)
+        elif depth == 3:
+            if self._in_trace:
+                if _local(tag) == "event":
+                    self._attributes = []
+                else:
+                    key, value = _pair(attributes)
+                    if key == self._case_key:
+                        self._case = value
+        elif depth == 2:
+            self._in_trace = _local(tag) == "trace"
+            self._case = None
+        elif depth == 1:
+            self.is_log = _local(tag) == "log"
+
+    def end(self, tag: str) -> None:
+        if self._depth == 3 and self._attributes is not None:
+            self.events.append((self._case, self._attributes))
+            self._attributes = None
+        self._depth -= 1
+
+
+def _pair(attributes: list[str]) -> tuple[str | None, str]:
+    """An XES attribute's key and value; no key if it has none or no value, as lists have."""
+    if len(attributes) == 4 and attributes[0] == "key" and attributes[2] == "value":
+        return attributes[1], attributes[3]
+    found = dict(zip(attributes[::2], attributes[1::2], strict=True))
+    return (found.get("key"), found["value"]) if "value" in found else (None, "")
+
+
+def _local(tag: str) -> str:
+    """A tag's name without a prefix of its namespace."""
+    return tag.rpartition(":")[2]
