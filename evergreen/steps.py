@@ -20,7 +20,22 @@ STEPS: dict[str, dict[str, str]] = {
         "evaluate": "evergreen.images.evaluate",
         "report": "evergreen.report.images",
         "adapt": "evergreen.images.adapt",
-    }
+    },
+    "retail": {
+        "ingest": "evergreen.retail.ingest",
+        "examples": "evergreen.retail.examples",
+        "online": "evergreen.retail.online",
+        "explanations": "evergreen.retail.explanations",
+        "evaluate": "evergreen.retail.evaluate",
+        "report": "evergreen.report.retail",
+    },
+    "process": {
+        "ingest": "evergreen.process.ingest",
+        "online": "evergreen.process.online",
+        "discovery": "evergreen.process.discovery",
+        "evaluate": "evergreen.process.evaluate",
+        "report": "evergreen.report.process",
+    },
 }
 
 

@@ -7,10 +7,10 @@ from prefect import flow
 
 from flows.adapt_run import NO_CHAMPION, AdaptRun
 from flows.console import say
-from flows.image_run import image_run
+from flows.domain_run import domain_run
 from flows.stopped import tells_once
-from tasks.folder_source import folder_values
-from tasks.images import publish_validation
+from tasks.stage_tasks import publish_validation
+from tasks.user_source import folder_values
 
 
 @flow(name="adapt", persist_result=False)
@@ -41,7 +41,7 @@ def adapt(
     if loop := {name: value for name, value in (("policy", policy), ("trigger", trigger)) if value}:
         values["adapt"] = {"loop": loop}
     place = {"workdir": Path(workdir) if workdir else None, "profile": profile, "model_name": model_name}
-    with image_run(AdaptRun, **place, values=values) as run:
+    with domain_run(AdaptRun, **place, values=values) as run:
         run.fetch_champion()
         if run.is_up_to_date():
             say("Nothing new: every window was answered, and nothing has changed since.")

@@ -13,7 +13,7 @@ import typer
 
 from evergreen.config import read_yaml
 from evergreen.errors import BadInputError, EvergreenError
-from flows import adapt_cli, models_cli, predictions_cli, score_cli, stream_cli
+from flows import adapt_cli, models_cli, predictions_cli, score_cli, stream_cli, table_cli
 from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.status import StepStatus
@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 run_app = typer.Typer(help="Run a domain's flow, from its stream to a judged model version.", no_args_is_help=True)
 app.add_typer(run_app, name="run")
+run_app.command("retail")(table_cli.run_retail)
+run_app.command("process")(table_cli.run_process)
 app.add_typer(models_cli.app, name="models")
 app.add_typer(stream_cli.app, name="stream")
 app.command("score")(score_cli.score)
@@ -79,12 +81,22 @@ def run_images(
 
 @app.command()
 def step(
-    domain: Annotated[str, typer.Argument(help="The domain: images.")],
+    domain: Annotated[str, typer.Argument(help="The domain: images, retail, process.")],
     name: Annotated[str, typer.Argument(help="The step, named as its stage in dvc.yaml.")],
     folder: Folder = None,
+    receipts: table_cli.Receipts = None,
+    log: table_cli.Log = None,
+    column: table_cli.Column = None,
+    table: table_cli.Table = None,
+    mode: table_cli.Modes = None,
+    period_days: table_cli.PeriodDays = None,
+    periods: table_cli.Periods = None,
+    churn_days: table_cli.ChurnDays = None,
     workdir: Annotated[Path, typer.Option(help="The workspace.")] = Path("."),
 ) -> None:
     """Run one step in a workspace. This is what a DVC stage calls.
+
+    With --receipts or --log the workspace is made if need be, and the source is taken in first.
 
     Example: evergreen step images pretrain
     """
@@ -93,9 +105,13 @@ def step(
         die_with_parent()
     from evergreen.steps import run_step
 
-    workspace = Workspace(workdir.resolve())
+    workspace = Workspace(workdir.resolve(), domain)
     with _told_to_the_run():
-        os.environ.update(Settings.load().environment())
+        settings = Settings.load()
+        os.environ.update(settings.environment())
+        if receipts is not None or log is not None:
+            shape = {"mode": mode, "period_days": period_days, "periods": periods, "churn_days": churn_days}
+            table_cli.take_in(settings, workspace, name, receipts or log or "", column, table, shape)
         if folder is not None:
             if (domain, name) != ("images", "ingest"):
                 raise BadInputError(f"--folder goes with `evergreen step images ingest`, not with {domain} {name}.")
@@ -160,7 +176,7 @@ def main() -> int:
 def _source(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return {}
-    from tasks.folder_source import folder_values
+    from tasks.user_source import folder_values
 
     return folder_values(folder)
 

@@ -1,160 +1,24 @@
-"""One pass of the image flow: what its tasks share, how long each took, and a clean end whatever happens."""
+"""One pass of the image flow: what it knows beside any domain's flow."""
 
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-import psutil
-
-from evergreen.files import write_json
 from evergreen.images.layout import ImageLayout
-from flows.console import format_seconds, say
-from tasks import images, record
-from tasks.interrupted import watched_run
-from tasks.process import die_with_parent
-from tasks.settings import Settings
-from tasks.stages import run_key
-from tasks.workspace import Workspace, open_workspace
+from flows.domain_run import DomainRun
 
-SERVED = "EVERGREEN_SERVED"
 NO_LABELS = (
     "No classifier: too few images have a known label. Put some of them into sub-folders named after their class, "
     "or, for a benchmark, raise images.ingest.known_fraction in params.yaml; then run again."
 )
 
 
-@dataclass
-class ImageRun:
-    """A run on a workspace that it holds. The methods are the boxes of the flow's diagram.
+class ImageRun(DomainRun):
+    """A run on a workspace of images."""
 
-    Attributes:
-        settings: the places of this installation.
-        workspace: where the stages run.
-        run_id: the MLflow run; empty until there is something to record.
-        phases: seconds per task, in the order they ran.
-        steps: seconds inside the steps themselves.
-    """
-
-    settings: Settings
-    workspace: Workspace
-    run_id: str = ""
-    phases: dict[str, float] = field(default_factory=dict)
-    steps: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> str:
-        return str(self.workspace.root)
-
-    @property
-    def layout(self) -> ImageLayout:
-        return ImageLayout(self.workspace.root)
+    of = "images"
 
     @property
     def has_classifier(self) -> bool:
         """Whether fine-tuning had labels to make a classifier from."""
-        return (self.layout.classifier / "config.json").is_file()
+        return (ImageLayout(self.workspace.root).classifier / "config.json").is_file()
 
-    def as_before(self) -> dict[str, Any] | None:
-        """What the flow returns if nothing is left to do; None if there is, and then the MLflow run is open."""
-        with self.timed("look for news"):
-            news = images.look_for_news(self.folder)
-        record.close_killed(self.settings, self.workspace)
-        if news["version"] is not None:
-            say(f"Nothing new: version {news['version']} was made from exactly this data, code and these parameters.")
-            return self.result("nothing new", version=news["version"])
-        if news["stale"] == [] and not self.has_classifier:
-            say(f"Nothing new. {NO_LABELS}")
-            return self.result("nothing new", version=None)
-        if news["stale"]:
-            say(f"Changed: {', '.join(news['stale'])}")
-        # a run that was cut off goes on only if its inputs are still the present ones
-        key = run_key(self.workspace) if news["stale"] == [] else None
-        self.run_id = record.start_run(self.settings, self.workspace, key)
-        return None
-
-    def stage(self, name: str) -> None:
-        """Bring a stage up to date and record it."""
-        with self.timed(name):
-            result = images.run_stage(self.folder, name, self.run_id)
-        if result["ran"]:
-            self.steps[name] = result["step_seconds"]
-        say(f"{name:<9} {format_seconds(result['step_seconds']) if result['ran'] else 'up to date'}")
-
-    def fetch_champion(self) -> None:
-        """Give the stages the registered champion."""
-        with self.timed("fetch champion"):
-            images.fetch_champion(self.folder)
-
-    def register(self) -> str:
-        """Make or find the model version."""
-        with self.timed("register"):
-            return images.register(self.folder, self.run_id)
-
-    def promote(self, version: str) -> dict[str, Any]:
-        """Decide between the version and the champion."""
-        with self.timed("promote"):
-            return images.promote(self.folder, version)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the block's seconds to a phase."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[phase] = self.phases.get(phase, 0.0) + time.monotonic() - started
-
-    def result(self, outcome: str, **facts: Any) -> dict[str, Any]:
-        """What the flow returns; a run that did something also leaves its timing."""
-        if self.run_id:
-            self._write_timing()
-        model = self.workspace.model_name(images.DOMAIN)
-        return {"outcome": outcome, "workspace": self.folder, "model": model} | facts
-
-    def _write_timing(self) -> None:
-        """Write ``run.timing.json``: where the seconds went since this process began, and what orchestration cost."""
-        total = time.time() - psutil.Process().create_time()
-        inside = sum(self.steps.values())
-        write_json(
-            self.layout.metrics / "run.timing.json",
-            {
-                "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": total,
-                "step_seconds": self.steps,
-                "phase_seconds": self.phases,
-                "orchestration_seconds": total - inside,
-                "orchestration_share": (total - inside) / total,
-            },
-        )
-
-
-Kind = TypeVar("Kind", bound=ImageRun)
-
-
-@contextmanager
-def image_run(kind: type[Kind], **place: Any) -> Iterator[Kind]:
-    """Open the workspace and hold it; close the MLflow run as what it became, and mend what a killed run left behind.
-
-    Args:
-        kind: of run.
-        place: as of :func:`tasks.workspace.open_workspace`.
-    """
-    if os.environ.get(SERVED):
-        die_with_parent()
-    settings = Settings.load().apply()
-    with open_workspace(settings, images.DOMAIN, **place) as workspace, watched_run(workspace):
-        run = kind(settings, workspace)
-        status = "KILLED"  # what a signal leaves
-        try:
-            yield run
-            status = "FINISHED"
-        except Exception:
-            status = "FAILED"
-            raise
-        finally:
-            if run.run_id:
-                record.finish_run(run.run_id, status, settings)
+    @property
+    def no_model(self) -> str | None:
+        return None if self.has_classifier else NO_LABELS

@@ -32,7 +32,7 @@ def print_summary(settings: Settings, result: dict[str, Any]) -> None:
 
 
 def _rows(settings: Settings, layout: ImageLayout, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "model", _model(result)
+    yield "model", model_line(result)
     if result["outcome"] != "nothing new":
         yield from _scores(layout.metrics)
         yield "drift", _drift(layout.metrics / "drift.json")
@@ -41,7 +41,8 @@ def _rows(settings: Settings, layout: ImageLayout, result: dict[str, Any]) -> It
     yield "record", f"{settings.tracking_uri} (evergreen ui)"
 
 
-def _model(result: dict[str, Any]) -> str:
+def model_line(result: dict[str, Any]) -> str:
+    """Which version there is and what became of it, in a line."""
     name, version = result["model"], result.get("version")
     if version is None:
         return f"{name}: no version, for want of labels"

@@ -6,10 +6,12 @@ from typing import Any
 from prefect import flow
 
 from flows.console import say
-from flows.image_run import NO_LABELS, ImageRun, image_run
+from flows.domain_run import domain_run
+from flows.image_run import NO_LABELS, ImageRun
 from flows.stopped import tells_once
-from tasks.folder_source import folder_values
-from tasks.images import publish_drift, publish_validation
+from tasks.images import publish_drift
+from tasks.stage_tasks import publish_validation
+from tasks.user_source import folder_values
 
 
 @flow(name="images", persist_result=False)
@@ -31,7 +33,7 @@ def images(
     """
     place = Path(workdir) if workdir else None
     values = folder_values(Path(folder)) if folder else None
-    with image_run(ImageRun, workdir=place, profile=profile, model_name=model_name, values=values) as run:
+    with domain_run(ImageRun, workdir=place, profile=profile, model_name=model_name, values=values) as run:
         if (before := run.as_before()) is not None:
             return before
 

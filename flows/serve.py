@@ -11,7 +11,7 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.adapt import adapt
-from flows.image_run import SERVED
+from flows.domain_run import SERVED
 from flows.images import images
 
 NAME = "nightly"

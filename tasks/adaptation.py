@@ -1,4 +1,4 @@
-"""The adaptation flow's own Prefect tasks; what it shares with the image flow is in :mod:`tasks.images`."""
+"""The adaptation flow's own Prefect tasks; what it shares with other flows is in :mod:`tasks.stage_tasks`."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ from evergreen.files import read_json
 from evergreen.images.layout import ImageLayout
 from evergreen.stream.predictions import PredictionLedger
 from tasks import registry
-from tasks.images import DOMAIN, OPTIONS, open_folder
 from tasks.mlflow_store import connect
+from tasks.stage_tasks import OPTIONS, open_folder
 from tasks.stages import ADAPTED_STAGES, run_key, stale_stages
 from tasks.versions import CHAMPION, WEIGHTS, get_alias, list_versions
 
@@ -65,7 +65,7 @@ def keep_predictions(folder: str) -> int:
     Predictions of a challenger that never became a version are none of a model in service: they are left out.
     """
     settings, workspace = open_folder(folder)
-    name = workspace.model_name(DOMAIN)
+    name = workspace.model_name
     versions = {info.tags.get(WEIGHTS): info.version for info in list_versions(connect(settings), name)}
     table = pq.read_table(ImageLayout(workspace.root).adaptation / "predictions.parquet").to_pandas()
     table = table[table["model_version"].isin(versions)]
@@ -108,8 +108,8 @@ def promote_adapted(folder: str, version: str) -> dict[str, Any]:
     """Move the champion alias to the version as the record of the adaptation says."""
     settings, workspace = open_folder(folder)
     record = read_json(ImageLayout(workspace.root).metrics / "adapt.json")
-    followed = workspace.params[DOMAIN]["champion"]
-    champion = get_alias(connect(settings), workspace.model_name(DOMAIN), CHAMPION)
+    followed = workspace.section["champion"]
+    champion = get_alias(connect(settings), workspace.model_name, CHAMPION)
     evaluation = {
         "challenger": {"weights_sha256": record["weights_sha256"]},
         "champion": {"weights_sha256": followed} if champion else None,

@@ -8,19 +8,28 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from evergreen.files import read_json, sha256_file
-from evergreen.images.layout import ImageLayout
+
+if TYPE_CHECKING:
+    from tasks.workspace import Workspace
 
 # What decides a result. params.yaml and dvc.lock do too, but runs write them: they are kept whole with every run.
-CODE = ("evergreen", "flows", "tasks", "mlflow", "profiles", "dvc.yaml", "pyproject.toml", "requirements.lock")
-RAW = "data/images/raw"
+CODE = (
+    *("evergreen", "flows", "tasks", "mlflow", "profiles"),
+    *("dvc.yaml", "pipelines", "pyproject.toml", "requirements.lock"),
+)
+RAW = {
+    "images": "data/images/raw",
+    "retail": "data/retail/receipts.parquet",
+    "process": "data/process/events.parquet",
+}
+"""What a domain took in."""
 
 
 @dataclass(frozen=True)
@@ -65,28 +74,28 @@ def stage_outputs(workspace: Path, stage: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in _stages(workspace).get(stage, {}).get("outs", [])}
 
 
-def identity_tags(checkout: Path, workspace: Path, params: Mapping[str, Any], code: CodeState) -> dict[str, str]:
+def identity_tags(checkout: Path, workspace: Workspace, code: CodeState) -> dict[str, str]:
     """The tags that a run and its model version carry.
 
     Args:
         checkout: where the code and its locked environment are.
-        workspace: the folder with dvc.lock and data.
-        params: section ``images`` of params.yaml.
+        workspace: with dvc.lock, data and parameters.
         code: as from :func:`code_state`.
     """
     import torch
 
     from evergreen.training.precision import cpu_capabilities
 
-    validation = ImageLayout(workspace).validation / "result.json"
+    params = workspace.section
+    validation = workspace.data / "validation" / "result.json"
     lock = checkout / "requirements.lock"
     return {
         "git_commit": code.commit or "none",
         "git_patch_sha256": code.patch_sha256,
         "requirements_sha256": sha256_file(lock) if lock.is_file() else "none",
-        "dvc_md5": locked_outputs(workspace).get(RAW, "none"),
+        "dvc_md5": locked_outputs(workspace.root).get(RAW[workspace.domain], "none"),
         "validation_sha256": read_json(validation)["hash"] if validation.is_file() else "none",
-        "profile": str(params["profile"]),
+        "profile": str(params.get("profile", "none")),
         "seed": str(params["seed"]),
         "threads": str(params["threads"]),
         "python_version": platform.python_version(),

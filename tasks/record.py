@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.files import read_json
-from evergreen.images.layout import ImageLayout
+from tasks import stage_files
 from tasks.flatten import flatten, series
 from tasks.identity import code_state, identity_tags, stage_outputs
 from tasks.mlflow_store import connect, experiment
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 WORKSPACE = "workspace"
 BATCH = 1000  # metrics that MLflow takes at once
-DATA_STAGES = ("ingest", "windows")  # whose folders are data sets of the run
-UNRECORDED = ("expectations", "failed")  # of a validation result: the artifact has them
+DATA_STAGES = ("ingest", "windows", "examples")  # whose folders and tables are data sets of the run
+TABLE = ".parquet"
+UNRECORDED = ("expectations", "failed", "history")  # of a validation result: the artifact has them
 DIGEST = 36  # characters that MLflow keeps; an md5 with ".dir" fits
 
 
@@ -42,7 +43,7 @@ def start_run(settings: Settings, workspace: Workspace, run_key: str | None = No
     from mlflow.entities import Param, RunTag
 
     client = connect(settings)
-    params = workspace.params["images"]
+    params = workspace.section
     name = params["model_name"]
     experiment_id = experiment(client, settings, name)
     close_killed(settings, workspace)
@@ -50,7 +51,7 @@ def start_run(settings: Settings, workspace: Workspace, run_key: str | None = No
         client.update_run(run_id, status="RUNNING")
         return run_id
     code = code_state(settings.checkout)
-    tags = identity_tags(settings.checkout, workspace.root, params, code) | {WORKSPACE: str(workspace.root)}
+    tags = identity_tags(settings.checkout, workspace, code) | {WORKSPACE: str(workspace.root)}
     started = datetime.now(UTC)
     run_id = client.create_run(
         experiment_id, run_name=f"{name} {started:%Y-%m-%d %H:%M:%S}", start_time=int(started.timestamp() * 1000)
@@ -78,11 +79,10 @@ def record_stage(run_id: str, workspace: Workspace, stage: str, settings: Settin
     """
     client = connect(settings or Settings.load())
     run = client.get_run(run_id)
-    layout = ImageLayout(workspace.root)
-    _log_metrics(client, run, _stage_points(layout, stage))
+    _log_metrics(client, run, _stage_points(workspace, stage))
     if stage in DATA_STAGES:
         _log_data_sets(client, run_id, workspace, stage)
-    for path, folder in _stage_files(layout, stage):
+    for path, folder in stage_files.artifacts(workspace, stage):
         if path.is_dir():
             client.log_artifacts(run_id, str(path), folder)
         elif path.is_file():
@@ -93,7 +93,7 @@ def record_backtest(settings: Settings, workspace: Workspace) -> str:
     """Log a backtest as a run of its own: the numbers of each contender, the result and the figure; the run's id."""
     run_id = start_run(settings, workspace)
     client = connect(settings)
-    folder = ImageLayout(workspace.root).backtest
+    folder = workspace.data / "backtest"
     result = read_json(folder / "backtest.json")
     for contender in result["contenders"]:
         numbers = {name: value for name, value in contender.items() if name != "windows"}
@@ -119,7 +119,7 @@ def finish_run(run_id: str, status: str, settings: Settings | None = None) -> No
 def close_killed(settings: Settings, workspace: Workspace) -> None:
     """Mark the RUNNING runs of a workspace as KILLED: whoever holds its lock knows that they are dead."""
     client = connect(settings)
-    experiment_id = experiment(client, settings, workspace.params["images"]["model_name"])
+    experiment_id = experiment(client, settings, workspace.model_name)
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         if run.data.tags.get(WORKSPACE) == str(workspace.root):
             client.set_terminated(run.info.run_id, "KILLED")
@@ -134,15 +134,9 @@ def _cut_off(client: MlflowClient, experiment_id: str, run_key: str | None) -> s
     return str(found[0].info.run_id) if found else None
 
 
-def _stage_points(layout: ImageLayout, stage: str) -> list[tuple[str, float, int]]:
+def _stage_points(workspace: Workspace, stage: str) -> list[tuple[str, float, int]]:
     """(name, number, step) of everything numeric that a stage wrote."""
-    sources = [
-        (layout.metrics / f"{stage}.json", stage),
-        (layout.metrics / f"{stage}.timing.json", f"{stage}/timing"),
-        (layout.plots / f"{stage}.json", f"{stage}/curve"),
-    ]
-    if stage == "validate":
-        sources.append((layout.validation / "result.json", stage))
+    sources = stage_files.numbers(workspace, stage)
     return [point for path, prefix in sources if path.is_file() for point in _points(read_json(path), prefix)]
 
 
@@ -175,7 +169,7 @@ def _log_data_sets(client: MlflowClient, run_id: str, workspace: Workspace, stag
     logged = {(entry.dataset.name, entry.dataset.digest) for entry in client.get_run(run_id).inputs.dataset_inputs}
     inputs = []
     for path, md5 in stage_outputs(workspace.root, stage).items():
-        if not md5.endswith(".dir") or (path, md5[:DIGEST]) in logged:
+        if not (md5.endswith(".dir") or path.endswith(TABLE)) or (path, md5[:DIGEST]) in logged:
             continue
         source = LocalArtifactDatasetSource(str(workspace.root / path))
         data = MetaDataset(source, name=path, digest=md5[:DIGEST])
@@ -184,26 +178,6 @@ def _log_data_sets(client: MlflowClient, run_id: str, workspace: Workspace, stag
         )
     if inputs:
         client.log_inputs(run_id, datasets=inputs)
-
-
-def _stage_files(layout: ImageLayout, stage: str) -> list[tuple[Path, str | None]]:
-    """(path, artifact folder) of what a stage leaves for people to read; dvc.lock grows with every stage."""
-    files: list[tuple[Path, str | None]] = [
-        (layout.workspace / "dvc.lock", None),
-        (layout.metrics / f"{stage}.json", "metrics"),
-        (layout.metrics / f"{stage}.timing.json", "metrics"),
-        (layout.plots / f"{stage}.json", "plots"),
-    ]
-    extra: dict[str, list[tuple[Path, str | None]]] = {
-        "validate": [
-            (layout.validation / "result.json", "validation"),
-            (layout.validation / "docs", "validation/docs"),
-        ],
-        "windows": [(layout.training_windows, None)],
-        "report": [(layout.report, None)],
-        "adapt": [(layout.adaptation / "predictions.parquet", "adaptation")],
-    }
-    return files + extra.get(stage, [])
 
 
 def _log_bytes(client: MlflowClient, run_id: str, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Image models in the registry: a bundle in, a verified bundle out, and nothing pickled on the way."""
+"""Models in the registry: a bundle in, a verified bundle out, and nothing pickled on the way."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import BadInputError
 from evergreen.files import read_json, remove, sha256_file, write_atomically
-from evergreen.images.layout import ImageLayout
 from tasks import aliases
+from tasks.bundles import BY_LOADER, CONFIG, KINDS, BundleKind
 from tasks.identity import code_state, identity_tags
 from tasks.mlflow_store import connect, locked
 from tasks.versions import (
@@ -29,20 +29,16 @@ from tasks.versions import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from evergreen.images.bundle import Classifier
     from tasks.settings import Settings
     from tasks.workspace import Workspace
 
 DECISION = "decision"
-LOADER = "evergreen.images.pyfunc"
-# What the loader imports; the evergreen package itself is installed from its checkout or wheel.
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch", "torchvision")
 
 
 def register(
     settings: Settings, workspace: Workspace, run_id: str, run_key: str, bundle_folder: Path | None = None
 ) -> ModelVersionInfo:
-    """Make a version of a classifier of the workspace, with its identity as tags.
+    """Make a version of a model of the workspace, with its identity as tags.
 
     The same run key gives the version that exists, also to several processes at once.
 
@@ -51,35 +47,30 @@ def register(
         workspace: its parameter ``model_name`` is the registered name.
         run_id: the MLflow run that made it.
         run_key: identity of everything that went into it.
-        bundle_folder: the classifier; by default the workspace's ``models/classifier``.
+        bundle_folder: the model; by default where the domain's steps leave a new one.
 
     Raises:
-        BadInputError: there is no classifier, or its weights do not match its description.
+        BadInputError: there is no model, or its weights do not match its description.
     """
     from mlflow.entities import RunTag
     from mlflow.exceptions import MlflowException
 
-    from evergreen.images import bundle
-
     client = connect(settings)
-    params = workspace.params["images"]
-    name = params["model_name"]
+    kind, name = KINDS[workspace.domain], workspace.model_name
     with locked(settings):
         if (found := find_run_key(client, name, run_key)) is not None:
             _link(client, run_id, found)
             return found
-        folder = bundle_folder or ImageLayout(workspace.root).classifier
-        classifier = bundle.load(folder)
-        tags = identity_tags(settings.checkout, workspace.root, params, code_state(settings.checkout))
+        folder = bundle_folder or kind.path(workspace)
+        model = kind.load(folder)
+        tags = identity_tags(settings.checkout, workspace, code_state(settings.checkout)) | kind.tags(model)
         tags |= {
             RUN_KEY: run_key,
-            WEIGHTS: classifier.weights_sha256,
-            DESCRIPTION: sha256_file(folder / bundle.CONFIG),
-            "precision": classifier.precision,
-            "classes": json.dumps(classifier.classes),
+            WEIGHTS: model.weights_sha256,
+            DESCRIPTION: sha256_file(folder / CONFIG),
         }
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        uri = _log_model(client, run_id, folder, classifier, tags)
+        uri = _log_model(client, run_id, kind, folder, model, tags)
         try:
             client.create_registered_model(name)
         except MlflowException as error:
@@ -97,30 +88,31 @@ def _link(client: MlflowClient, run_id: str, info: ModelVersionInfo) -> None:
     client.set_tag(run_id, "model_version", f"{info.name}/{info.version}")
 
 
-def load(settings: Settings, info: ModelVersionInfo, device: str = "cpu") -> Classifier:
-    """The classifier of a version, its weights and description checked against the registry's tags.
+def load(settings: Settings, info: ModelVersionInfo, domain: str | None = None, device: str = "cpu") -> Any:
+    """The model of a version, its weights and description checked against the registry's tags.
 
     Raises:
-        BadInputError: the files are gone or are not those that were registered.
+        BadInputError: the files are gone, are not those that were registered, or are of another domain.
     """
-    return _load_verified(_bundle_folder(settings, info), info, device)
+    kind, folder = _bundle_folder(settings, info)
+    if domain not in (None, kind.domain):
+        raise BadInputError(f"{info.name} version {info.version} is a model of {kind.domain}, not of {domain}.")
+    return _load_verified(kind, folder, info, device)
 
 
-def _load_verified(folder: Path, info: ModelVersionInfo, device: str = "cpu") -> Classifier:
-    from evergreen.images import bundle
-
-    classifier = bundle.load(folder, expected_sha256=info.weights_sha256, device=device)
-    found, expected = sha256_file(folder / bundle.CONFIG), info.tags.get(DESCRIPTION)
+def _load_verified(kind: BundleKind, folder: Path, info: ModelVersionInfo, device: str = "cpu") -> Any:
+    model = kind.load(folder, info.weights_sha256, device)
+    found, expected = sha256_file(folder / CONFIG), info.tags.get(DESCRIPTION)
     if found != expected:
         raise BadInputError(
-            f"{bundle.CONFIG} of {info.name} version {info.version} has SHA-256 {found}, expected {expected}: it was "
+            f"{CONFIG} of {info.name} version {info.version} has SHA-256 {found}, expected {expected}: it was "
             "changed or damaged. Restore the artifact store, or roll back: evergreen models rollback."
         )
-    return classifier
+    return model
 
 
-def _bundle_folder(settings: Settings, info: ModelVersionInfo) -> Path:
-    """A local folder with a version's bundle: the store's own if that is local. Unverified; not to be written to."""
+def _bundle_folder(settings: Settings, info: ModelVersionInfo) -> tuple[BundleKind, Path]:
+    """A version's kind and a local folder with its bundle: the store's own if that is local. Unverified; read only."""
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
@@ -129,11 +121,11 @@ def _bundle_folder(settings: Settings, info: ModelVersionInfo) -> Path:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=info.source))
         flavor = Model.load(str(folder)).flavors["python_function"]
-        if flavor["loader_module"] != LOADER:
+        if flavor["loader_module"] not in BY_LOADER:
             raise BadInputError(
-                f"{info.name} version {info.version} is loaded by {flavor['loader_module']}, no image model."
+                f"{info.name} version {info.version} is loaded by {flavor['loader_module']}, none of Evergreen's."
             )
-        return folder / flavor["data"]
+        return BY_LOADER[flavor["loader_module"]], folder / flavor["data"]
     except (MlflowException, OSError, KeyError) as error:
         raise BadInputError(
             f"The files of {info.name} version {info.version} cannot be read from {info.source}: {error}. "
@@ -142,7 +134,7 @@ def _bundle_folder(settings: Settings, info: ModelVersionInfo) -> Path:
 
 
 def export_champion(settings: Settings, workspace: Workspace) -> str | None:
-    """Put the champion's bundle into ``data/images/champion``, where steps find it.
+    """Put the champion's bundle into ``data/<domain>/champion``, where steps find it.
 
     Returns:
         The SHA-256 of its weights. None if there is no champion; the folder is gone then.
@@ -151,13 +143,13 @@ def export_champion(settings: Settings, workspace: Workspace) -> str | None:
         BadInputError: its weights are not those that were registered.
     """
     client = connect(settings)
-    target = ImageLayout(workspace.root).champion
-    champion = get_alias(client, workspace.params["images"]["model_name"], CHAMPION)
+    target = workspace.data / "champion"
+    champion = get_alias(client, workspace.model_name, CHAMPION)
     if champion is None:
         remove(target)
         return None
-    source = _bundle_folder(settings, champion)
-    _load_verified(source, champion)
+    kind, source = _bundle_folder(settings, champion)
+    _load_verified(kind, source, champion)
     write_atomically(target, lambda part: shutil.copytree(source, part))
     return champion.weights_sha256
 
@@ -181,10 +173,10 @@ def promote(
         ChampionMovedError: the champion is not the one that the evaluation compared with.
     """
     client = connect(settings)
-    name = workspace.params["images"]["model_name"]
+    name = workspace.model_name
     info = get_version(client, name, version)
     if evaluation is None:
-        evaluation = read_json(ImageLayout(workspace.root).metrics / "evaluate.json")
+        evaluation = read_json(workspace.metrics / "evaluate.json")
     promoted = False
     if "skipped" in evaluation:
         reason = evaluation["skipped"]
@@ -195,7 +187,7 @@ def promote(
         promoted, reason = evaluation["decision"]["promote"], evaluation["decision"]["reason"]
         if promoted:
             compared = (evaluation["champion"] or {}).get("weights_sha256")
-            _move(settings, info, reason, compared)
+            _move(settings, info, workspace.domain, reason, compared)
         _write_decision(client, info, evaluation["decision"])
     now = aliases.aliases_of(client, name)
     return {
@@ -207,14 +199,14 @@ def promote(
     }
 
 
-def _move(settings: Settings, info: ModelVersionInfo, reason: str, compared: str | None) -> None:
+def _move(settings: Settings, info: ModelVersionInfo, domain: str, reason: str, compared: str | None) -> None:
     client = connect(settings)
 
     def expected(champion: str | None) -> bool:
         found = None if champion is None else get_version(client, info.name, champion).weights_sha256
         return found == compared
 
-    aliases.move_champion(settings, info.name, info.version, reason, expected, lambda: load(settings, info))
+    aliases.move_champion(settings, info.name, info.version, reason, expected, lambda: load(settings, info, domain))
 
 
 def _write_decision(client: MlflowClient, info: ModelVersionInfo, decision: dict[str, Any]) -> None:
@@ -232,47 +224,30 @@ def _check_same_weights(info: ModelVersionInfo, evaluated: str) -> None:
         )
 
 
-def _log_model(client: MlflowClient, run_id: str, folder: Path, classifier: Classifier, tags: dict[str, str]) -> str:
+def _log_model(
+    client: MlflowClient, run_id: str, kind: BundleKind, folder: Path, model: Any, tags: dict[str, str]
+) -> str:
     """Log the bundle as a model of the run and return its URI. Loads without pickle, from any directory."""
     import mlflow.pyfunc
-    import numpy as np
     from mlflow.models import Model
 
-    size = classifier.image_size
     logged = mlflow.initialize_logged_model(
-        "classifier", source_run_id=run_id, tags=tags, experiment_id=client.get_run(run_id).info.experiment_id
+        kind.name, source_run_id=run_id, tags=tags, experiment_id=client.get_run(run_id).info.experiment_id
     )
+    signature, example = kind.signature(model)
     # Model.log, not pyfunc.log_model: only it takes the run's id, and an active run would be closed at the end
     Model.log(
         artifact_path=None,
-        name="classifier",
+        name=kind.name,
         flavor=mlflow.pyfunc,
         run_id=run_id,
         model_id=logged.model_id,
-        loader_module=LOADER,
+        loader_module=kind.loader,
         data_path=str(folder),
-        model_config={"sha256": classifier.weights_sha256},
-        signature=_signature(size),
-        input_example=np.zeros((1, size, size, 3), dtype=np.uint8),
-        pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
-        metadata={"classes": classifier.classes, WEIGHTS: classifier.weights_sha256},
+        model_config={"sha256": model.weights_sha256},
+        signature=signature,
+        input_example=example,
+        pip_requirements=[f"{package}=={installed(package)}" for package in kind.requirements],
+        metadata={WEIGHTS: model.weights_sha256} | kind.metadata(model),
     )
     return f"models:/{logged.model_id}"
-
-
-def _signature(size: int) -> Any:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-    from mlflow.types.schema import Array, DataType
-
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
-        outputs=Schema(
-            [
-                ColSpec("string", "prediction"),
-                ColSpec("float", "score"),
-                ColSpec(Array(DataType.double), "probabilities"),
-            ]
-        ),
-    )

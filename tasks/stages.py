@@ -20,8 +20,18 @@ from tasks.settings import Settings
 from tasks.status import VARIABLE, StepStatus
 from tasks.workspace import Workspace
 
+STAGES = {
+    "images": ("ingest", "validate", "windows", "drift", "pretrain", "probe", "finetune", "evaluate", "report"),
+    "retail": ("ingest", "examples", "online", "explanations", "evaluate", "report"),
+    "process": ("ingest", "online", "discovery", "evaluate", "report"),
+}
+"""What a domain's flow runs, in its order."""
 # What a model is made of. Drift, evaluation and report follow the champion and say nothing about the model itself.
-IDENTITY_STAGES = ("ingest", "validate", "windows", "pretrain", "finetune")
+IDENTITY_STAGES = {
+    "images": ("ingest", "validate", "windows", "pretrain", "finetune"),
+    "retail": ("ingest", "examples", "online"),
+    "process": ("ingest", "online"),
+}
 ADAPTED_STAGES = ("ingest", "validate", "windows", "adapt")
 
 
@@ -102,7 +112,7 @@ def stale_stages(settings: Settings, workspace: Workspace, among: Collection[str
     return [name for name in json.loads(done.stdout) if name in among]
 
 
-def run_key(workspace: Workspace, made_by: tuple[str, ...] = IDENTITY_STAGES) -> str | None:
+def run_key(workspace: Workspace, made_by: tuple[str, ...] = IDENTITY_STAGES["images"]) -> str | None:
     """Identity of a model: commands, dependency hashes and parameters of its stages, and the locked environment.
 
     Args:

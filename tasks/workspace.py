@@ -1,7 +1,7 @@
-"""A workspace: params.yaml, dvc.yaml, dvc.lock and data/ in one folder.
+"""A workspace: params.yaml, dvc.yaml, dvc.lock and data/ in one folder, for one domain.
 
-The checkout is the default one. Any other folder gets the same pipeline, links to the code and a DVC configuration of
-its own, with the cache shared through the home.
+The checkout is the default one of the images. Any other folder gets its domain's pipeline, links to the code and a DVC
+configuration of its own, with the cache shared through the home.
 
 Which parameters hold: a new workspace starts from the checkout's params.yaml. Naming a profile writes the profile's
 parameters, also over a params.yaml that exists; without one an existing params.yaml is kept. Single values given on the
@@ -25,6 +25,7 @@ from evergreen.errors import BadInputError
 from evergreen.files import remove, write_atomically
 from tasks.settings import Settings
 
+IMAGES = "images"
 DEFAULT_PROFILE = "laptop"
 LINKS = ("evergreen", "mlflow", "requirements.lock")
 DVC_CONFIG = """\
@@ -50,9 +51,11 @@ class Workspace:
 
     Attributes:
         root: absolute path of the folder.
+        domain: images, retail or process: the section of params.yaml that holds here.
     """
 
     root: Path
+    domain: str = IMAGES
 
     @property
     def params_file(self) -> Path:
@@ -63,9 +66,25 @@ class Workspace:
         """The whole params.yaml as it is now: a section per domain."""
         return read_yaml(self.params_file)
 
-    def model_name(self, domain: str) -> str:
+    @property
+    def section(self) -> dict[str, Any]:
+        """The domain's section of params.yaml as it is now."""
+        section: dict[str, Any] = self.params[self.domain]
+        return section
+
+    @property
+    def model_name(self) -> str:
         """Name of the domain's model in the registry."""
-        return str(self.params[domain]["model_name"])
+        return str(self.section["model_name"])
+
+    @property
+    def data(self) -> Path:
+        """The domain's folder of what DVC owns."""
+        return self.root / "data" / self.domain
+
+    @property
+    def metrics(self) -> Path:
+        return self.data / "metrics"
 
     def update(self, domain: str, values: Mapping[str, Any]) -> None:
         """Write values into a domain's section of params.yaml; nested mappings are merged, comments stay."""
@@ -104,21 +123,22 @@ def open_workspace(
 
     Args:
         settings: the places of this installation.
-        domain: ``images``; the section of params.yaml that the parameters below belong to.
+        domain: ``images``, ``retail`` or ``process``: the section of params.yaml that the parameters below belong to.
         profile: a name under ``profiles/<domain>/``, or ``laptop``: params.yaml as it is committed.
         workdir: the folder; by default the checkout, or for another profile than laptop one of its own in the home.
         model_name: name in the model registry; default ``<domain>``, ``<domain>-<profile>`` or ``<domain>-<folder>``.
         values: single parameters of the domain, nested as in params.yaml.
 
     Raises:
-        BadInputError: there is no such profile, or ``workdir`` is a file.
+        BadInputError: there is no such profile, ``workdir`` is a file, or it is the workspace of another domain.
     """
     overlay = _overlay(settings, domain, profile)
     root, default_name = _place(settings, domain, profile, workdir)
-    workspace = Workspace(root)
+    workspace = Workspace(root, domain)
     with workspace.lock():
         if root != settings.checkout:
-            _furnish(settings, root)
+            _check_domain(root, domain)
+            _furnish(settings, root, domain)
             if profile is not None or not workspace.params_file.exists():
                 _write_params(settings, workspace, domain, overlay, default_name)
         workspace.update(domain, dict(values or {}) | ({"model_name": model_name} if model_name else {}))
@@ -131,9 +151,11 @@ def _place(settings: Settings, domain: str, profile: str | None, workdir: Path |
         root = workdir.expanduser().resolve()
         if root.exists() and not root.is_dir():
             raise BadInputError(f"--workdir {workdir} is a file. Name a folder; it is made if it does not exist.")
+        if root == settings.checkout and domain != IMAGES:
+            raise BadInputError(f"The checkout is the workspace of the images. Name another folder for {domain}.")
         return root, domain if root == settings.checkout else f"{domain}-{root.name}"
     if profile in (None, DEFAULT_PROFILE):
-        return settings.checkout, domain
+        return (settings.checkout if domain == IMAGES else settings.workspaces / domain), domain
     return settings.workspaces / f"{domain}-{profile}", f"{domain}-{profile}"
 
 
@@ -149,7 +171,22 @@ def _overlay(settings: Settings, domain: str, profile: str | None) -> dict[str, 
     return section
 
 
-def _furnish(settings: Settings, root: Path) -> None:
+def pipeline(checkout: Path, domain: str) -> Path:
+    """The file with a domain's stages. Only the images' is named as DVC expects: the others need a user's input."""
+    return checkout / "dvc.yaml" if domain == IMAGES else checkout / "pipelines" / f"{domain}.yaml"
+
+
+def _check_domain(root: Path, domain: str) -> None:
+    """One folder, one domain: two would overwrite each other's pipeline."""
+    path = root / "dvc.yaml"
+    stages = read_yaml(path).get("stages", {}) if path.is_file() else {}
+    found = {stage["cmd"].split()[2] for stage in stages.values() if stage["cmd"].startswith("evergreen step ")}
+    if found - {domain}:
+        other = ", ".join(sorted(found))
+        raise BadInputError(f"{root} is a workspace of {other}. Name another folder with --workdir for {domain}.")
+
+
+def _furnish(settings: Settings, root: Path, domain: str) -> None:
     """Put pipeline, links to the code and DVC's configuration in place; what is right already stays untouched."""
     root.mkdir(parents=True, exist_ok=True)
     for name in LINKS:
@@ -163,7 +200,7 @@ def _furnish(settings: Settings, root: Path) -> None:
     config = DVC_CONFIG.format(state=settings.dvc_state, cache=settings.cache, remote=settings.remote)
     _write_text(root / ".dvc" / "config", config)
     _write_text(root / ".dvcignore", DVC_IGNORE)
-    _write_text(root / "dvc.yaml", (settings.checkout / "dvc.yaml").read_text())
+    _write_text(root / "dvc.yaml", pipeline(settings.checkout, domain).read_text())
 
 
 def _write_params(

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from evergreen.steps import STEPS
+from tasks.workspace import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PIPELINES = {domain: yaml.safe_load(pipeline(ROOT, domain).read_text())["stages"] for domain in STEPS}
+EVERY = [(domain, step) for domain, steps in STEPS.items() for step in steps]
 LOCK = "requirements.lock"
 BY_NAME = re.compile(r"evergreen(\.\w+)+")
 
@@ -78,19 +80,20 @@ def other_files_of(code: list[str]) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
-@pytest.mark.parametrize("step", STEPS["images"])
-def test_stage_depends_on_exactly_the_code_of_its_step(step: str) -> None:
-    code = code_of(STEPS["images"][step])
+@pytest.mark.parametrize(("domain", "step"), EVERY)
+def test_stage_depends_on_exactly_the_code_of_its_step(domain: str, step: str) -> None:
+    code = code_of(STEPS[domain][step])
     expected = [*code, *other_files_of(code), LOCK]
-    found = [dep for dep in STAGES[step]["deps"] if dep.startswith("evergreen/") or dep == LOCK]
+    found = [dep for dep in PIPELINES[domain][step]["deps"] if dep.startswith("evergreen/") or dep == LOCK]
     lines = "\n".join(f"      - {name}" for name in expected)
-    assert found == expected, f"dvc.yaml, stage {step}: its code is\n    deps:\n{lines}"
+    assert found == expected, f"{pipeline(ROOT, domain).name}, stage {step}: its code is\n    deps:\n{lines}"
 
 
-def test_stages_are_the_steps() -> None:
-    assert list(STAGES) == list(STEPS["images"])
-    assert {name: stage["cmd"] for name, stage in STAGES.items()} == {
-        name: f"evergreen step images {name}" for name in STEPS["images"]
+@pytest.mark.parametrize("domain", STEPS)
+def test_stages_are_the_steps(domain: str) -> None:
+    assert list(PIPELINES[domain]) == list(STEPS[domain])
+    assert {name: stage["cmd"] for name, stage in PIPELINES[domain].items()} == {
+        name: f"evergreen step {domain} {name}" for name in STEPS[domain]
     }
 
 
@@ -98,40 +101,43 @@ def test_no_file_of_the_library_is_forgotten() -> None:
     """A file that no step, task, command or benchmark needs is dead, or reached in a way that the walk does not see."""
     upstairs = [path for floor in ("flows", "tasks", "benchmarks") for path in (ROOT / floor).rglob("*.py")]
     used = {str(path.relative_to(ROOT)) for start in upstairs for path in closure(start)}
-    used |= {dep for stage in STAGES.values() for dep in stage["deps"]}
-    used.add("evergreen/images/pyfunc.py")  # MLflow loads it by name
+    used |= {dep for stages in PIPELINES.values() for stage in stages.values() for dep in stage["deps"]}
+    used |= {f"evergreen/{domain}/pyfunc.py" for domain in STEPS}  # MLflow loads them by name
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "evergreen").rglob("*.py") if path.name != "__init__.py"}
     assert there - used == set()
 
 
-@pytest.mark.parametrize("step", STEPS["images"])
-def test_stage_depends_on_the_parameters_that_its_step_reads(step: str) -> None:
-    others = {str(module_file(module).relative_to(ROOT)) for name, module in STEPS["images"].items() if name != step}
+@pytest.mark.parametrize(("domain", "step"), EVERY)
+def test_stage_depends_on_the_parameters_that_its_step_reads(domain: str, step: str) -> None:
+    others = {str(module_file(module).relative_to(ROOT)) for name, module in STEPS[domain].items() if name != step}
     names = {
         name
-        for path in set(code_of(STEPS["images"][step])) - others
+        for path in set(code_of(STEPS[domain][step])) - others
         for name in re.findall(r'\bparams(?:\[|\.get\()"(\w+)"', (ROOT / path).read_text())
     }
-    covered = {key.removeprefix("images").removeprefix(".").split(".")[0] for key in STAGES[step]["params"]}
+    keys = PIPELINES[domain][step]["params"]
+    covered = {key.removeprefix(domain).removeprefix(".").split(".")[0] for key in keys}
     missing = names - covered if "" not in covered else set()  # "" is the whole section
-    assert missing == set(), f"dvc.yaml, stage {step}: add these under params, each after `images.`"
+    assert missing == set(), f"{pipeline(ROOT, domain).name}, stage {step}: add these under params, after `{domain}.`"
 
 
 def test_parameters_of_a_stage_exist() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name, stage in STAGES.items():
+    for name, stage in ((name, stage) for stages in PIPELINES.values() for name, stage in stages.items()):
         for key in stage.get("params", []):
             value = params
             for part in key.split("."):
-                assert part in value, f"dvc.yaml, stage {name}: params.yaml has no {key}"
+                assert part in value, f"stage {name}: params.yaml has no {key}"
                 value = value[part]
 
 
-def test_stages_read_only_what_stages_write() -> None:
-    written = {next(iter(out)) if isinstance(out, dict) else out for stage in STAGES.values() for out in _outs(stage)}
-    for name, stage in STAGES.items():
+@pytest.mark.parametrize("domain", STEPS)
+def test_stages_read_only_what_stages_write(domain: str) -> None:
+    stages = PIPELINES[domain]
+    written = {next(iter(out)) if isinstance(out, dict) else out for stage in stages.values() for out in _outs(stage)}
+    for name, stage in stages.items():
         for dep in stage["deps"]:
-            if dep.startswith("data/"):
+            if not dep.startswith(("evergreen/", "mlflow/")) and dep != LOCK:
                 assert any(dep == out or dep.startswith(f"{out}/") for out in written), (
                     f"{name} reads {dep}: nobody writes it"
                 )

@@ -37,7 +37,7 @@ def test_tags_of_the_readme_are_those_of_a_version(workspace: Workspace) -> None
     named = set()
     for row in re.findall(r"^\| (`.+?) \|", README, flags=re.MULTILINE):
         named |= set(re.findall(r"`(\w+)`", row))
-    own = identity_tags(CHECKOUT, workspace.root, workspace.params["images"], CodeState(None, b""))
+    own = identity_tags(CHECKOUT, workspace, CodeState(None, b""))
     assert named == {*own, "run_key", "weights_sha256", "config_sha256", "precision", "classes", "decision"}
 
 

@@ -13,17 +13,19 @@ from tasks.settings import Settings
 from tasks.stages import IDENTITY_STAGES, InfrastructureError, StageError, reproduce, run_key, stale_stages
 from tasks.workspace import Workspace
 
+MADE_BY = IDENTITY_STAGES["images"]
+
 
 def test_stages_run_in_turn_and_know_what_is_stale(small_settings: Settings, pipeline: Workspace) -> None:
     assert run_key(pipeline) is None
-    for stage in IDENTITY_STAGES:
+    for stage in MADE_BY:
         reproduce(small_settings, pipeline, stage)
     assert (pipeline.root / "data/images/classifier").read_text().strip() == "days: 3"
-    assert stale_stages(small_settings, pipeline, IDENTITY_STAGES) == []
+    assert stale_stages(small_settings, pipeline, MADE_BY) == []
     first = run_key(pipeline)
 
     pipeline.update("images", {"finetune": {"epochs": 2}})
-    assert stale_stages(small_settings, pipeline, IDENTITY_STAGES) == ["finetune"]
+    assert stale_stages(small_settings, pipeline, MADE_BY) == ["finetune"]
     assert stale_stages(small_settings, pipeline, ["ingest"]) == []
     reproduce(small_settings, pipeline, "finetune")
     assert run_key(pipeline) != first
@@ -36,7 +38,7 @@ def test_stages_run_in_turn_and_know_what_is_stale(small_settings: Settings, pip
 def test_run_key_follows_inputs_and_environment_but_not_outputs(small_settings: Settings, pipeline: Workspace) -> None:
     def key(stage: str = "", **changes: object) -> str | None:
         base = {"cmd": "c", "deps": [{"path": "a", "md5": "1", "size": 1}], "params": {"p": {"x": 1}}}
-        stages = {name: base | {"outs": [{"path": name, "md5": "2"}]} for name in (*IDENTITY_STAGES, "report")}
+        stages = {name: base | {"outs": [{"path": name, "md5": "2"}]} for name in (*MADE_BY, "report")}
         if stage:
             stages[stage] |= changes
         (pipeline.root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
@@ -46,7 +48,7 @@ def test_run_key_follows_inputs_and_environment_but_not_outputs(small_settings: 
     assert key("report", cmd="other") == first, "what follows the champion is no part of it"
     assert key("ingest", outs=[{"path": "ingest", "md5": "3"}]) == first
     assert key("ingest", deps=[{"path": "a", "md5": "1", "size": 2}]) == first
-    others = [key(name, cmd="other") for name in IDENTITY_STAGES]
+    others = [key(name, cmd="other") for name in MADE_BY]
     others += [key("windows", deps=[{"path": "a", "md5": "3"}]), key("pretrain", params={"p": {"x": 2}})]
     (small_settings.checkout / "requirements.lock").write_text("numpy==2\n")
     others.append(key())
@@ -73,7 +75,7 @@ def test_damaged_pipeline_is_told(small_settings: Settings, pipeline: Workspace)
     with pytest.raises(StageError, match=r"dvc\.yaml"):
         reproduce(small_settings, pipeline, "ingest")
     with pytest.raises(InfrastructureError, match=r"dvc\.yaml"):
-        stale_stages(small_settings, pipeline, IDENTITY_STAGES)
+        stale_stages(small_settings, pipeline, MADE_BY)
 
 
 def _reproduce_in_background(settings: Settings, pipeline: Workspace, stage: str) -> "subprocess.Popen[bytes]":

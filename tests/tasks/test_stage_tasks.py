@@ -7,7 +7,7 @@ from prefect.states import Failed
 from sqlalchemy.exc import OperationalError
 
 from evergreen.errors import BadInputError, StoppedError
-from tasks.images import may_pass, run_stage
+from tasks.stage_tasks import may_pass, run_stage
 from tasks.stages import InfrastructureError, StageError
 
 

@@ -1,0 +1,53 @@
+"""The churn flow: a stream of receipts in, the daily risk of every active customer and a registered champion out."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.domain_run import DomainRun, domain_run
+from flows.stopped import tells_once
+from tasks.stage_tasks import publish_validation
+from tasks.user_source import file_values
+
+
+class RetailRun(DomainRun):
+    """A run on a workspace of receipts."""
+
+    of = "retail"
+
+
+@flow(name="retail", persist_result=False)
+@tells_once
+def retail(workdir: str | None = None, receipts: str | None = None, model_name: str | None = None) -> dict[str, Any]:
+    """Bring a workspace's churn model up to date with its receipts.
+
+    Args:
+        workdir: the workspace; by default one in the home.
+        receipts: a file, a folder or the URL of a database to take in instead of the one in params.yaml.
+        model_name: name in the model registry.
+
+    Returns:
+        outcome (``nothing new`` or ``judged``), workspace, model, version, and for a judged one promoted, reason,
+        champion and previous.
+    """
+    place = Path(workdir) if workdir else None
+    values = file_values("retail", receipts) if receipts else None
+    with domain_run(RetailRun, workdir=place, model_name=model_name, values=values) as run:
+        if (before := run.as_before()) is not None:
+            return before
+
+        try:
+            run.stage("ingest")
+        finally:
+            publish_validation(run.folder, run.domain)
+        run.stage("examples")
+        run.stage("online")
+        run.stage("explanations")
+        run.fetch_champion()
+        run.stage("evaluate")
+        run.stage("report")
+
+        version = run.register()
+        decision = run.promote(version)
+        return run.result("judged", **decision)
