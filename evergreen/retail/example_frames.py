@@ -71,6 +71,15 @@ class ExampleFrames:
         """(N,) strings, read when first asked for."""
         return pq.read_table(self.path, columns=["example_id"]).column(0)
 
+    @cached_property
+    def episodes(self) -> NDArray[np.int32]:
+        """(N,) numbers of episodes, 0, 1, … along the file: examples of one customer with one outcome.
+
+        They are almost copies of each other: all of an episode belong to one side of a split.
+        """
+        begins = (self.days[1:] != self.days[:-1]) | (self.customers[1:] != self.customers[:-1])
+        return np.cumsum(np.append(False, begins)[: len(self)], dtype=np.int32)
+
     def frame(self, day: int) -> slice:
         """The rows whose label is known on a day (days since 1970); empty if there are none."""
         first, last = np.searchsorted(self.days, [day, day + 1])

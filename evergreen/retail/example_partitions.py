@@ -18,7 +18,7 @@ from evergreen.progress import Progress, track
 from evergreen.retail.churn import Releases, releases
 from evergreen.retail.example_file import ROWS_AT_ONCE, ExampleWriter, example_schema, example_tables
 from evergreen.retail.example_frames import NEVER
-from evergreen.retail.rfm import MICROSECONDS_A_DAY, Ints, Longs, PeriodFeatures, Traces
+from evergreen.retail.rfm import MICROSECONDS_A_DAY, Ints, Longs, PeriodFeatures, Traces, check_receipts
 from evergreen.stream.row_hash import hash_column
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Tally:
 
     Attributes:
         receipts: that they were made of.
+        left_out: receipts after the last day.
         customers: with at least one receipt.
         first_receipt: day of the first receipt, since 1970.
         pending: examples without an outcome.
@@ -54,6 +55,7 @@ class Tally:
     """
 
     receipts: int
+    left_out: int
     customers: int
     first_receipt: int
     pending: int
@@ -62,13 +64,15 @@ class Tally:
     churned: Longs
 
     @classmethod
-    def of(cls, traces: Traces, groups: Releases) -> "Tally":
+    def of(cls, traces: Traces, groups: Releases, last_day: int) -> "Tally":
         days, starts = np.unique(groups.day, return_index=True)
         rows = np.add.reduceat(groups.count, starts) if len(groups) else np.zeros(0, np.int64)
         churned = np.add.reduceat(groups.count * (groups.label == 1), starts) if len(groups) else rows
         known = days != NEVER
+        left_out = int((traces.days > last_day).sum())
         return cls(
-            receipts=len(traces),
+            receipts=len(traces) - left_out,
+            left_out=left_out,
             customers=len(traces.names),
             first_receipt=int(traces.days.min()) if len(traces) else int(NEVER),
             pending=int(rows[~known].sum()),
@@ -84,6 +88,7 @@ class Tally:
         np.add.at(churned, position, np.concatenate([self.churned, other.churned]))
         return Tally(
             self.receipts + other.receipts,
+            self.left_out + other.left_out,
             self.customers + other.customers,
             min(self.first_receipt, other.first_receipt),
             self.pending + other.pending,
@@ -168,7 +173,7 @@ def _examples(receipts: pa.Table, definition: Definition) -> tuple[Tally, Releas
     traces = Traces.of(receipts)
     groups = releases(traces, definition.churn_days, definition.last_day, definition.published)
     features = PeriodFeatures(traces, definition.period_days, definition.periods)
-    return Tally.of(traces, groups), groups, example_tables(groups, features)
+    return Tally.of(traces, groups, definition.last_day), groups, example_tables(groups, features)
 
 
 def _write_whole(receipts: Path, output: Path, definition: Definition) -> Tally:
@@ -189,6 +194,7 @@ def _scatter(receipts: Path, folder: Path, partitions: int) -> list[Path]:
     files = [pa.OSFile(str(_receipts_of(part)), "wb") for part in parts]
     writers = [pa.ipc.new_file(file, RECEIPTS) for file in files]
     for table in _batches(receipts, COLUMNS):
+        check_receipts(table)
         encoded = table.column("customer_id").combine_chunks().dictionary_encode()
         owner = _partition(hash_column(encoded.dictionary), partitions)[encoded.indices.to_numpy()]
         rows = np.argsort(owner, kind="stable")

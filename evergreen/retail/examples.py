@@ -16,11 +16,13 @@ features, outcomes and horizon, without its mistakes:
 - *The horizon may be longer than the periods.* Published: refused. A customer whose last purchase is older than
   all periods has no purchase in any of them, and is still active.
 
-Neither mode asks for a second receipt of a customer, nor knows whether one follows. In both modes the first days have
-short histories: a period that began before the first receipt looks as if nothing was bought in it; there is no churn
-in the first ``churn_days`` days; and early outcomes are returns, because a return is known sooner than churn. The file
-says when an example was made (``generated_on``) and when its outcome was known (``day``), so that it can be scored at
-the one and learnt from at the other.
+What both share: every receipt is a purchase, whatever its amount (step `ingest` sets returns aside). The horizon counts
+from the last purchase: an example made a days after it asks about the next ``churn_days`` - a days. No example needs a
+second receipt of its customer. The first days have short histories: a period that began before the first receipt
+looks as if nothing was bought in it, and nobody churns in the first ``churn_days`` days. Returns are known sooner than
+churn, so outcomes are not a fair sample of the examples of a day until ``churn_days`` days later. The file says when
+an example was made (``generated_on``) and when its outcome was known (``day``), so that it can be scored at the one and
+learnt from at the other.
 
 A customer that the published system forgets, because its window is empty, needs nothing here: it has no example that
 waits, and all it did is older than every period.
@@ -150,6 +152,7 @@ def summary(tally: Tally, config: ExamplesConfig) -> dict[str, Any]:
     return {
         "mode": config.mode,
         "receipts": tally.receipts,
+        "receipts_left_out": tally.left_out,
         "customers": tally.customers,
         "rows": known + tally.pending,
         "labelled": known,
