@@ -35,10 +35,10 @@ run: $(STAMP)  ## the image pipeline, from stream to registered champion
 	@evergreen run images
 
 test: $(STAMP)  ## the tests (under 10 minutes on 2 cores)
-	@python -m pytest -q
+	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadgroup
 
 test-all: $(STAMP)  ## the tests, the long ones too
-	@python -m pytest -q -m ''
+	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadgroup -m ''
 
 check: $(STAMP)  ## ruff, ruff format, mypy, floors between the packages
 	ruff check .
