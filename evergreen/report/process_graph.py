@@ -255,7 +255,7 @@ class _Side:
         ink = "ink" if there else "muted"
         texts = [_text(x, top + LINE * (row + 1) + 1, line, FONT, ink, bold=there) for row, line in enumerate(lines)]
         share = record[f"share_{self.side}"]
-        texts.append(_text(x, top + LINE * (len(lines) + 1), _share(share) if there else "–", SMALL, "muted"))
+        texts.append(_text(x, top + LINE * (len(lines) + 1), share_text(share) if there else "–", SMALL, "muted"))
         return f"<g><title>{escape(activity_sentence(record))}</title>{box}{''.join(texts)}</g>"
 
     def _labels(self, order: Sequence[int]) -> list[str]:
@@ -270,7 +270,7 @@ class _Side:
             share, moved = edge[f"share_{self.side}"], changed(edge)
             if not self.layout.routes[at] or (not moved and (share is None or share > 0.99 or share < 0.01)):
                 continue
-            text = _share(share)
+            text = share_text(share)
             if self.side == "after":
                 text = SIGNS.get(edge["direction"], "") + text if edge["after"] else "gone"
             width, height = len(text) * SMALL * LETTER, SMALL + 1
@@ -330,10 +330,10 @@ def _text(x: float, y: float, text: str, size: float, colour: str, bold: bool = 
     return f'<text {place} fill="var(--{colour})"{style}>{escape(text)}</text>'
 
 
-def _share(share: float | None) -> str:
+def share_text(share: float | None) -> str:
     """A share without decimals, but never 0 or 100 percent where it is not.
 
-    >>> _share(0.004), _share(0.321), _share(0.9999), _share(None)
+    >>> share_text(0.004), share_text(0.321), share_text(0.9999), share_text(None)
     ('<1\u202f%', '32\u202f%', '>99\u202f%', '–')
     """
     if share is not None and 0 < share < 0.005:
@@ -346,7 +346,7 @@ def _share(share: float | None) -> str:
 def sentence(edge: Record) -> str:
     """What an edge tells, in words."""
     source, target = edge["source"], edge["target"]
-    shares = f"{_share(edge['share_after'])} after, {_share(edge['share_before'])} before"
+    shares = f"{share_text(edge['share_after'])} after, {share_text(edge['share_before'])} before"
     if source is None:
         return f"Of the cases that begin, {target} is the first activity of {shares}"
     if target is None:
@@ -357,6 +357,6 @@ def sentence(edge: Record) -> str:
 def activity_sentence(record: Record) -> str:
     """What an activity's record tells, in words."""
     return (
-        f"{record['activity']}: {whole(record['before'])} events before ({_share(record['share_before'])} of all), "
-        f"{whole(record['after'])} after ({_share(record['share_after'])})"
+        f"{record['activity']}: {whole(record['before'])} events before ({share_text(record['share_before'])} of all), "
+        f"{whole(record['after'])} after ({share_text(record['share_after'])})"
     )

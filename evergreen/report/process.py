@@ -1,0 +1,143 @@
+"""Step `report`: one self-contained page about a run of the process pipeline."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import Field
+
+from evergreen.config import Config
+from evergreen.files import write_atomically
+from evergreen.process.discovery import DiscoveryConfig
+from evergreen.report import process_graph, process_scores, process_words
+from evergreen.report.identity import without_places
+from evergreen.report.page import render
+from evergreen.report.process_figures import f_over_time
+from evergreen.report.process_inputs import ProcessInputs, Record, read_process_inputs
+from evergreen.report.process_scores import sliding
+
+
+class ReportConfig(Config):
+    """How much the page shows."""
+
+    graphs: int = Field(default=20, ge=0)
+    """Drifts with drawn graphs: those with the most changes; of the others the changes are only listed."""
+    changes: int = Field(default=12, ge=1)
+    """Changes of a drift that are listed at once; the others are folded away."""
+    confusion: int = Field(default=12, ge=2)
+    """Activities in the confusion matrix, the most frequent ones."""
+
+
+def run(workspace: Path, params: dict[str, Any]) -> None:
+    """Write ``report.html`` from what the earlier steps left.
+
+    Raises:
+        BadInputError: metrics.json is missing or a parameter does not fit.
+    """
+    config = ReportConfig.read(params.get("report", {}), "params.yaml: process.report")
+    page = build(read_process_inputs(workspace, params), config)
+    write_atomically(workspace / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+
+
+def build(inputs: ProcessInputs, config: ReportConfig) -> str:
+    """The page as HTML. The same inputs give the same text."""
+    main = inputs.main
+    answers = inputs.answers.get(main or "")
+    others = {name: found for name, found in inputs.answers.items() if name != main}
+    context = {
+        "inputs": inputs,
+        "config": config,
+        "main": main,
+        "summary": process_words.summary(inputs),
+        "cards": process_words.cards(inputs),
+        "models": model_rows(inputs),
+        "activities": process_scores.by_activity(answers, others) if answers else [],
+        "matrix": process_scores.mixups(answers, config.confusion) if answers else None,
+        "drifts": drift_rows(inputs, config),
+        "alpha": alpha(inputs.params),
+        "log_table": process_words.log_table(inputs.ingest["log"]) if inputs.ingest else {},
+        "parameters": parameters(inputs.params),
+        **curve_section(inputs),
+    }
+    return render("process.html", context)
+
+
+def curve_section(inputs: ProcessInputs) -> dict[str, Any]:
+    """Macro-F over time with the drifts."""
+    curves = {name: sliding(answers) for name, answers in inputs.answers.items()}
+    if not any(len(curve.scored) for curve in curves.values()):
+        return {"curve": None, "window": 0}
+    longest = max(inputs.answers, key=lambda name: len(inputs.answers[name].label))
+    moments = inputs.answers[longest].moment
+    marks = [
+        (int(np.searchsorted(moments, pd.Timestamp(drift["timestamp"]).value // 1000)), process_words.took_over(drift))
+        for drift in inputs.drifts
+        if drift.get("timestamp")
+    ]
+    window = curves[longest].window
+    description = process_words.curve_alt(inputs, window)
+    return {"curve": f_over_time(curves, inputs.main, marks, description), "window": window}
+
+
+def model_rows(inputs: ProcessInputs) -> list[Record]:
+    """The table of models: the main one first, the others by macro-F."""
+    names = sorted(
+        inputs.models,
+        key=lambda name: (name != inputs.main, -(inputs.models[name].get("macro_f1") or 0.0), name),
+    )
+    best = inputs.models.get(inputs.main or "", {}).get("macro_f1")
+    rows = []
+    for name in names:
+        found = inputs.models[name]
+        value = found.get("macro_f1")
+        gain = None if best is None or value is None or name == inputs.main else best - value
+        keys = ("macro_f1", "spread", "accuracy", "outcome_auc", "n_scored", "seeds")
+        rows.append(
+            {key: found.get(key) for key in keys}
+            | {"name": name, "note": process_words.note(name), "main": name == inputs.main, "gain": gain}
+            | {"remaining": process_words.duration(found.get("remaining_time_mae"))}
+        )
+    return rows
+
+
+def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
+    """Every drift: what the detector said, what was done, and what changed in the process."""
+    moved = [len(_changed(found)) if found else -1 for found in inputs.discovery]
+    drawn = set(sorted(range(len(moved)), key=lambda at: -moved[at])[: config.graphs])
+    rows = []
+    for number, (drift, found) in enumerate(zip(inputs.drifts, inputs.discovery, strict=True)):
+        picture = process_graph.draw(found) if found and number in drawn else None
+        rows.append(
+            {
+                "number": number + 1,
+                "drift": drift,
+                "decision": process_words.decision_text(drift),
+                "took_over": process_words.took_over(drift),
+                "cost": process_words.cost_text(drift.get("cost")),
+                "found": found,
+                "picture": picture,
+                "changed": _changed(found) if found else [],
+                "changes": process_words.changes(found, process_graph.share_text) if found else [],
+                "before": process_words.stretch(found["before"]) if found else "",
+                "after": process_words.stretch(found["after"]) if found else "",
+                "left_out": process_words.unused(picture.hidden_activities) if picture else "",
+            }
+        )
+    return rows
+
+
+def _changed(found: Record) -> list[Record]:
+    return [edge for edge in found["edges"] if edge["direction"] != "unchanged"]
+
+
+def alpha(params: Mapping[str, Any]) -> float:
+    """The false discovery rate of the comparisons."""
+    return DiscoveryConfig.read(params.get("discovery", {}), "params.yaml: process.discovery").alpha
+
+
+def parameters(params: Mapping[str, Any]) -> str:
+    """The parameters as YAML, without places on a machine."""
+    return str(yaml.safe_dump(without_places(dict(params)), sort_keys=False, allow_unicode=True, width=100))

@@ -1,0 +1,126 @@
+"""What the report of the process domain reads: the files of the earlier steps, those that are there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from evergreen.errors import BadInputError
+from evergreen.files import read_json
+from evergreen.process.layout import ProcessLayout
+
+Record = dict[str, Any]
+
+COLUMNS = ["event_index", "model", "prediction", "label", "label_at"]
+
+
+@dataclass(frozen=True)
+class ModelAnswers:
+    """What a model answered about the next activity, where the truth is known, in the order of the stream.
+
+    Attributes:
+        classes: names of the activities, of all models alike.
+        prediction: (N,) codes.
+        label: (N,) codes.
+        moment: (N,) when the truth was known, microseconds since 1970 (UTC), ascending.
+    """
+
+    classes: tuple[str, ...]
+    prediction: NDArray[np.int64]
+    label: NDArray[np.int64]
+    moment: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ProcessInputs:
+    """The results of a run.
+
+    Attributes:
+        params: of the process domain.
+        ingest: counts and the log in figures; None if the step left none, and so for the next one.
+        validation: result.json.
+        models: metrics by name of the model.
+        counts: what metrics.json says of drifts.
+        drifts: in the order of the stream.
+        discovery: for each drift what changed in the process; None where that was not asked.
+        answers: by name of the model.
+    """
+
+    params: Mapping[str, Any]
+    ingest: Record | None
+    validation: Record | None
+    models: Mapping[str, Record]
+    counts: Record
+    drifts: Sequence[Record]
+    discovery: Sequence[Record | None]
+    answers: Mapping[str, ModelAnswers]
+
+    @property
+    def main(self) -> str | None:
+        """The model that the report is about: Evergreen's, or the best of those that ran."""
+        names = [*self.models, *(name for name in self.answers if name not in self.models)]
+        own = [name for name in names if name == "evergreen" or name.startswith("evergreen-")]
+        if own or not names:
+            return own[0] if own else None
+        return max(names, key=lambda name: self.models.get(name, {}).get("macro_f1") or 0.0)
+
+
+def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessInputs:
+    """Read what there is; only ``metrics.json`` must be there.
+
+    Raises:
+        BadInputError: metrics.json is missing.
+    """
+    layout = ProcessLayout(workspace)
+    metrics = workspace / "metrics.json"
+    if not metrics.is_file():
+        raise BadInputError(
+            f"The report needs {metrics}, which the step 'online' writes. Run `evergreen run process`, "
+            "or `dvc repro` in the workspace, so that the earlier steps come first."
+        )
+    found = read_json(metrics)
+    drifts = _json(workspace / "drifts.json") or []
+    return ProcessInputs(
+        params=params,
+        ingest=_json(layout.metrics / "ingest.json"),
+        validation=_json(layout.validation / "result.json"),
+        models=found.get("models", {}),
+        counts=found.get("drifts", {}) or {},
+        drifts=drifts,
+        discovery=_discovery(layout.data / "discovery", drifts),
+        answers=read_answers(workspace / "predictions.parquet"),
+    )
+
+
+def _json(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None
+
+
+def _discovery(folder: Path, drifts: Sequence[Record]) -> list[Record | None]:
+    """The comparison of each drift, found by the event that raised the alarm and its number."""
+    listed = _json(folder / "drifts.json") or []
+    known = {(number, entry["event_index"]): folder / entry["file"] for number, entry in enumerate(listed)}
+    keys = [(number, drift["event_index"]) for number, drift in enumerate(drifts)]
+    return [_json(known[key]) if key in known else None for key in keys]
+
+
+def read_answers(path: Path) -> dict[str, ModelAnswers]:
+    """Read the ledger: every model's answers whose truth is known."""
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=COLUMNS, read_dictionary=["model", "prediction", "label"]).to_pandas()
+    table = table[table["label"].notna() & table["prediction"].notna()]
+    classes = pd.Index(sorted({str(name) for column in ("label", "prediction") for name in table[column].unique()}))
+    table["moment"] = pd.to_datetime(table["label_at"], utc=True).astype("datetime64[us, UTC]").astype("int64")
+    answers = {}
+    for name, rows in table.groupby("model", observed=True, sort=True):
+        rows = rows.sort_values(["moment", "event_index"], kind="stable", na_position="last")
+        codes = [classes.get_indexer(rows[column].astype(str)).astype(np.int64) for column in ("prediction", "label")]
+        moment = rows["moment"].to_numpy(np.int64)
+        answers[str(name)] = ModelAnswers(tuple(str(c) for c in classes), codes[0], codes[1], moment)
+    return answers
