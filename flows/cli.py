@@ -128,25 +128,33 @@ def serve(
     workdir: Workdir = None,
     cron: Annotated[str, typer.Option(help="When the image flow runs, as a cron expression in UTC.")] = "0 2 * * *",
     adapt_cron: Annotated[str, typer.Option(help="When the adaptation flow runs.")] = "0 4 * * *",
+    retail: Annotated[Path | None, typer.Option(help="A workspace of retail to serve as well.")] = None,
+    retail_cron: Annotated[str, typer.Option(help="When the churn flow takes in new receipts.")] = "10 0 * * *",
+    process: Annotated[Path | None, typer.Option(help="A workspace of process to serve as well.")] = None,
+    process_cron: Annotated[str, typer.Option(help="When the process flow follows its log.")] = "30 * * * *",
     port: Annotated[int, typer.Option(help="Port of the Prefect server on loopback.")] = 4200,
 ) -> None:
     """Run the flows on their schedules, nightly by default, until Ctrl-C. A run that finds nothing new says so.
 
-    Example: evergreen serve --cron "30 1 * * *"
+    Example: evergreen serve --cron "30 1 * * *" --retail churn
     """
     settings = Settings.load().apply()
     with open_workspace(settings, "images", profile=profile, workdir=workdir) as workspace:
         root = workspace.root
+    tables = _served_tables(settings, {"retail": (retail, retail_cron), "process": (process, process_cron)})
     from tasks.server import FOR_SCHEDULES, prefect_api
 
     with prefect_api(settings, port, FOR_SCHEDULES) as server:
-        from flows.serve import serve_flows
+        from flows.serve import image_deployments, serve_flows, table_deployment
 
         if server is not None:
             server.wait()
             print(f"Prefect {server.url.removesuffix('/api')}", flush=True)
         print(f"{root} runs at {cron}, adapts at {adapt_cron} (UTC). Ctrl-C ends.", flush=True)
-        serve_flows(root, cron, adapt_cron)
+        for domain, (place, when) in tables.items():
+            print(f"{place} ({domain}) runs at {when} (UTC).", flush=True)
+        others = [table_deployment(domain, *served) for domain, served in tables.items()]
+        serve_flows([*image_deployments(root, cron, adapt_cron), *others])
 
 
 @app.command()
@@ -171,6 +179,23 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _served_tables(settings: Settings, asked: dict[str, tuple[Path | None, str]]) -> dict[str, tuple[Path, str]]:
+    """Workspace and schedule of the domains that are to be served.
+
+    Raises:
+        BadInputError: one has no source yet, so that there is nothing to take in.
+    """
+    from tasks.user_source import look_again
+
+    served = {}
+    for domain, (place, cron) in asked.items():
+        if place is not None:
+            with open_workspace(settings, domain, workdir=place) as workspace:
+                look_again(workspace)
+            served[domain] = (workspace.root, cron)
+    return served
 
 
 def _source(folder: Path | None) -> dict[str, Any]:

@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect import Flow
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
-from flows.adapt import adapt
 from flows.domain_run import SERVED
-from flows.images import images
 
 NAME = "nightly"
 
@@ -25,24 +26,52 @@ class FlowRunner(Runner):
         signal.raise_signal(signal.SIGINT)
 
 
-def serve_flows(workspace: Path, cron: str, adapt_cron: str) -> None:
+@dataclass(frozen=True)
+class Deployment:
+    """A flow on a schedule.
+
+    Attributes:
+        name: of the deployment.
+        flow: the Prefect flow.
+        workspace: where it runs; its params.yaml says with which parameters.
+        cron: when, in UTC.
+    """
+
+    name: str
+    flow: Flow[..., Any]
+    workspace: Path
+    cron: str
+
+
+def image_deployments(workspace: Path, cron: str, adapt_cron: str) -> list[Deployment]:
+    """The image flow and the one that follows its stream."""
+    from flows.adapt import adapt
+    from flows.images import images
+
+    return [Deployment(NAME, images, workspace, cron), Deployment("adapt", adapt, workspace, adapt_cron)]
+
+
+def table_deployment(domain: str, workspace: Path, cron: str) -> Deployment:
+    """The flow of retail or process: it takes in what is new in its source."""
+    from flows.process import process
+    from flows.retail import retail
+
+    return Deployment(domain, {"retail": retail, "process": process}[domain], workspace, cron)
+
+
+def serve_flows(deployments: Sequence[Deployment]) -> None:
     """Deploy the flows with their schedules and run what is due, one run at a time, until the process is told to end.
 
     The schedules rest while nobody serves them.
-
-    Args:
-        workspace: where they run; its params.yaml says with which parameters.
-        cron: when the image flow runs, in UTC.
-        adapt_cron: when the adaptation flow runs, in UTC.
     """
     os.environ[SERVED] = "1"
     runner = FlowRunner(name=NAME, limit=1, pause_on_shutdown=True)
-    for flow, name, when in ((images, NAME, cron), (adapt, "adapt", adapt_cron)):
+    for deployment in deployments:
         runner.add_flow(
-            flow,
-            name=name,
-            cron=when,
-            parameters={"workdir": str(workspace)},
+            deployment.flow,
+            name=deployment.name,
+            cron=deployment.cron,
+            parameters={"workdir": str(deployment.workspace)},
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
     with contextlib.suppress(KeyboardInterrupt):

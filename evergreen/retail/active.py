@@ -1,4 +1,4 @@
-"""The customers that are active on a day, and what the models see of them: the examples that nobody knows the end of."""
+"""The customers that are active on a day, and what models see of them: examples that nobody knows the end of."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
