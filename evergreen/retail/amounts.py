@@ -74,8 +74,8 @@ def _parse_texts(texts: "pd.Series[str]", weights: NDArray[np.int64]) -> Numbers
     ambiguous = point & comma & (as_point != as_comma)
     point_seen, comma_seen = bool((point & ~comma).any()), bool((comma & ~point).any())
     values = np.where(point & ~(comma_seen & ~point_seen & comma), as_point, as_comma)
-    negative = (pieces["minus"].fillna("") + pieces["inner"].fillna("")).str.len().to_numpy() == 1
-    values = np.where(negative, -values, values)
+    minuses = (pieces["minus"].fillna("") + pieces["inner"].fillna("")).str.len().to_numpy()
+    values = np.select([minuses == 0, minuses == 1], [values, -values], np.nan)
     scientific = bare.str.fullmatch(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d+").to_numpy(bool)
     values[scientific] = pd.to_numeric(bare[scientific])
     problems = np.full(len(values), None, dtype=object)

@@ -130,7 +130,7 @@ def made_ids(frame: pd.DataFrame, baskets: bool) -> "pd.Series[str]":
 
     Args:
         frame: customer_id and timestamp of each line.
-        baskets: lines of one customer at one time are one receipt; otherwise each line is one.
+        baskets: lines of one customer at one time, to the second, are one receipt; otherwise each line is one.
 
     Returns:
         the numbers; null where customer or time is not known.
@@ -139,7 +139,7 @@ def made_ids(frame: pd.DataFrame, baskets: bool) -> "pd.Series[str]":
     ids: pd.Series[str] = frame["customer_id"] + "-" + time
     if baskets:
         return ids
-    ids += "-" + (frame.groupby(["customer_id", "timestamp"]).cumcount() + 1).astype("str")
+    ids += "-" + (ids.groupby(ids, dropna=False).cumcount() + 1).astype("str")
     return ids
 
 

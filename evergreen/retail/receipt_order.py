@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from evergreen.retail.dates import Dates, Times
 
 NUMBERED = 0.9
-"""The numbers say something about order where at least this share of the lines has one made of digits alone."""
+"""The numbers say something about order where at least this share of the lines has one, a letter before it or none."""
+
+RUNS_FORWARD = 0.01
+"""Lines are in the order of time if at most this share of them is earlier than the line before."""
 
 DAY = np.timedelta64(1, "D")
 FIRST, LAST = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-30")
@@ -33,9 +36,13 @@ class OrderCheck:
 
 
 def receipt_numbers(receipt_id: "pd.Series[str]") -> NDArray[np.float64] | None:
-    """The numbers of receipts, NaN where one is no number; None if too few are numbers to speak of an order."""
+    """The numbers of receipts, NaN where one is no number; None if too few are numbers to speak of an order.
+
+    A number after a letter (C489449, a cancelled invoice) belongs to the numbering, but tells no order here.
+    """
     digits = receipt_id.str.fullmatch(r"\d{1,15}").fillna(False).to_numpy(bool)
-    if not digits.any() or digits.sum() < NUMBERED * receipt_id.notna().sum():
+    letters = receipt_id.str.fullmatch(r"[A-Za-z]\d{1,15}").fillna(False).to_numpy(bool)
+    if digits.sum() <= letters.sum() or (digits | letters).sum() < NUMBERED * receipt_id.notna().sum():
         return None
     return pd.to_numeric(receipt_id.where(digits), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -79,29 +86,53 @@ def check_order(numbers: NDArray[np.float64] | None, times: Times) -> OrderCheck
 
 
 def settle(dates: Dates, numbers: NDArray[np.float64] | None) -> Times:
-    """The dates with every ambiguous one decided that the order of receipt numbers decides.
+    """The dates with every ambiguous one decided that the order of receipts decides.
 
     If all dates of the column with the year last are ambiguous, the order (day or month first) with fewer inversions
     holds for all. Otherwise a reading must lie between the times of the nearest receipts whose dates are certain, give
     or take a day; where both or neither do, the date stays open.
+
+    Args:
+        dates: as they are read.
+        numbers: of the receipts; None if they have none. Then the order of the lines stands in, but only if it is an
+            order of time.
     """
-    if numbers is None or not dates.ambiguous.any():
+    if not dates.ambiguous.any():
         return dates.values
     if {"day first", "month first"}.isdisjoint(dates.formats):
         readings = [np.where(dates.ambiguous, each, dates.values) for each in (dates.day_first, dates.month_first)]
-        counts = [count_inversions(numbers, reading) for reading in readings]
-        if counts[0] != counts[1]:
-            return readings[int(counts[1] < counts[0])]
+        best = _forward(readings) if numbers is None else _better(readings, numbers)
+        return dates.values if best is None else best
+    order = _line_order(dates.values) if numbers is None else numbers
+    if order is None:
         return dates.values
-    earlier, later = _neighbours(numbers, dates.values)
-    numbered = ~np.isnan(numbers)
+    earlier, later = _neighbours(order, dates.values)
     fits = [
-        numbered & (earlier - DAY <= reading) & (reading <= later + DAY)
+        ~np.isnan(order) & (earlier - DAY <= reading) & (reading <= later + DAY)
         for reading in (dates.day_first, dates.month_first)
     ]
     values = np.where(fits[0] & ~fits[1], dates.day_first, dates.values)
     settled: Times = np.where(fits[1] & ~fits[0], dates.month_first, values)
     return settled
+
+
+def _better(readings: list[Times], numbers: NDArray[np.float64]) -> Times | None:
+    """The reading with fewer inversions; None in a draw."""
+    first, second = (count_inversions(numbers, reading) for reading in readings)
+    return None if first == second else readings[int(second < first)]
+
+
+def _forward(readings: list[Times]) -> Times | None:
+    """The one reading in which the lines are in the order of time; None if none or both are."""
+    forward = [reading for reading in readings if _line_order(reading) is not None]
+    return forward[0] if len(forward) == 1 else None
+
+
+def _line_order(times: Times) -> NDArray[np.float64] | None:
+    """The lines numbered, if they are in the order of time."""
+    lines = np.arange(len(times), dtype=np.float64)
+    known = int((~np.isnat(times)).sum())
+    return lines if known > 1 and count_inversions(lines, times) <= RUNS_FORWARD * known else None
 
 
 def _neighbours(numbers: NDArray[np.float64], times: Times) -> tuple[Times, Times]:

@@ -19,13 +19,15 @@ def read_spreadsheet(path: Path, sheet: str | None) -> RawLines:
     Raises:
         BadInputError: the file cannot be read, is without rows, or has no such sheet.
     """
+    from python_calamine import CalamineError
+
     try:
         with pd.ExcelFile(path, engine="calamine") as file:
             names = [str(name) for name in file.sheet_names]
             if sheet is not None and sheet not in names:
                 raise BadInputError(f"{path} has no sheet {sheet!r}; its sheets are {', '.join(map(repr, names))}.")
             sheets = {name: file.parse(name, dtype=object) for name in names if sheet in (None, name)}
-    except (OSError, ValueError) as error:
+    except (CalamineError, OSError, ValueError) as error:
         raise BadInputError(f"{path} is no Excel file that can be read: {error}") from error
     for frame in sheets.values():
         frame.columns = [str(name).strip() for name in frame.columns]
