@@ -8,7 +8,7 @@ from prefect import flow
 from flows.domain_run import DomainRun, domain_run
 from flows.stopped import tells_once
 from tasks.stage_tasks import publish_validation
-from tasks.user_source import file_values
+from tasks.user_source import source_values
 
 
 class ProcessRun(DomainRun):
@@ -32,7 +32,7 @@ def process(workdir: str | None = None, log: str | None = None, model_name: str 
         champion and previous.
     """
     place = Path(workdir) if workdir else None
-    values = file_values("process", log) if log else None
+    values = {"source": source_values("process", log)} if log else None
     with domain_run(ProcessRun, workdir=place, model_name=model_name, values=values) as run:
         if (before := run.as_before()) is not None:
             return before

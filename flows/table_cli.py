@@ -49,6 +49,10 @@ ChurnDays = Annotated[int | None, typer.Option(min=1, help="Days without purchas
 RepairDates = Annotated[
     bool | None, typer.Option(help="Swap day and month back where they were swapped.", show_default=False)
 ]
+OrderBy = Annotated[
+    str | None,
+    typer.Option(help="Columns that put a database's rows in order, with commas between.", show_default=False),
+]
 Outcome = Annotated[
     str | None, typer.Option(help="Activities that count as the outcome, with commas between.", show_default=False)
 ]
@@ -99,6 +103,7 @@ def run_process(
     seeds: Seeds = None,
     seed: Seed = None,
     threads: Threads = None,
+    order_by: OrderBy = None,
     model_name: ModelName = None,
 ) -> None:
     """Bring the model of a process up to date with its event log: validate, learn, follow, explain drift, register.
@@ -108,6 +113,7 @@ def run_process(
     Example: evergreen run process --log log.xes.gz --workdir helpdesk
     """
     source = source_values("process", log, column, table)
+    _put(source, "order_by", _names(order_by, "--order-by"))
     online = _given(mode=mode, outcome=_names(outcome, "--outcome"), models=_names(models, "--models"), seeds=seeds)
     values = {"source": source, "online": online} | _given(seed=seed, threads=threads)
     _run("process", workdir, model_name, values)
@@ -153,9 +159,9 @@ def source_values(domain: str, source: str | None, column: list[str] | None, tab
     Raises:
         BadInputError: there is no such file, or a column is not given as FIELD=NAME.
     """
-    from tasks.user_source import file_values
+    from tasks import user_source
 
-    values: dict[str, Any] = file_values(domain, source)["source"] if source else {}
+    values: dict[str, Any] = user_source.source_values(domain, source) if source else {}
     _put(values, "columns", columns(column))
     _put(values, "table", table)
     return values
