@@ -51,7 +51,7 @@ RepairDates = Annotated[
 ]
 OrderBy = Annotated[
     str | None,
-    typer.Option(help="Columns that put a database's rows in order, with commas between.", show_default=False),
+    typer.Option(help="Columns that put a table's rows in order, with commas between.", show_default=False),
 ]
 Outcome = Annotated[
     str | None, typer.Option(help="Activities that count as the outcome, with commas between.", show_default=False)
