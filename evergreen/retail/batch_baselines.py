@@ -78,7 +78,7 @@ def logistic_regression(data: RunInput, settings: BatchSettings | None = None) -
         return {"C": 2.0 ** trial.suggest_float("log2_c", -15, 15)}
 
     def build(chosen: Parameters, trees: int, labels: Labels) -> Estimator:
-        estimator: Estimator = LogisticRegression(C=chosen["C"], max_iter=1000)
+        estimator: Estimator = LogisticRegression(C=chosen["C"], class_weight="balanced", max_iter=1000)
         return estimator
 
     return _run(data, suggest, build, settings or BatchSettings())
@@ -92,7 +92,7 @@ def random_forest(data: RunInput, settings: BatchSettings | None = None) -> RunO
         return {"max_features": trial.suggest_float("max_features", 1e-6, 1.0)}
 
     def build(chosen: Parameters, trees: int, labels: Labels) -> Estimator:
-        fixed = {"n_jobs": data.threads, "random_state": data.seed}
+        fixed = {"class_weight": "balanced", "n_jobs": data.threads, "random_state": data.seed}
         estimator: Estimator = RandomForestClassifier(trees, **chosen, **fixed)
         return estimator
 

@@ -96,6 +96,15 @@ def _walk(
     return added
 
 
+def feature_names(columns: Sequence[str]) -> list[str]:
+    """Those of an examples file, in its order.
+
+    >>> feature_names(["example_id", "recency_1", "frequency_1", "monetary_1", "label"])
+    ['recency_1', 'frequency_1', 'monetary_1']
+    """
+    return [name for name in columns if name.rsplit("_", 1)[0] in ("recency", "frequency", "monetary")]
+
+
 def importance(values: Floats) -> Floats:
     """Global importance of each feature: its mean absolute Shapley value, (n, d) → (d,); zeros without decisions."""
     return np.abs(values).mean(axis=0) if len(values) else np.zeros(values.shape[1])
