@@ -121,7 +121,31 @@ def acyclic_order(nodes: int, edges: Sequence[Edge], first: int, last: int) -> l
             takes[other].pop(chosen)
         for other in takes.pop(chosen):
             gives[other].pop(chosen)
-    return front + back[::-1]
+    return [first, *_improved([*front, *back[::-1]][1:-1], edges), last]
+
+
+def _improved(order: list[int], edges: Sequence[Edge]) -> list[int]:
+    """Move single nodes to where the least weight points backwards, as long as that helps."""
+    place = {node: at for at, node in enumerate(order)}
+    weight = np.zeros((len(order), len(order)))
+    for edge in edges:
+        if edge.source in place and edge.target in place and edge.source != edge.target:
+            weight[place[edge.source], place[edge.target]] += edge.weight
+    found = list(range(len(order)))
+    for _ in range(len(order)):
+        moved = False
+        for node in range(len(order)):
+            at = found.index(node)
+            rest = found[:at] + found[at + 1 :]
+            # put before rest[k]: its edges to the k nodes in front point backwards, as do those of the others to it
+            ahead = np.concatenate([[0.0], np.cumsum(weight[node, rest])])
+            behind = np.concatenate([np.cumsum(weight[rest, node][::-1])[::-1], [0.0]])
+            best = int(np.argmin(ahead + behind))
+            if (ahead + behind)[best] < (ahead + behind)[at] - 1e-12:
+                found, moved = [*rest[:best], node, *rest[best:]], True
+        if not moved:
+            break
+    return [order[node] for node in found]
 
 
 def _assign(order: Sequence[int], edges: Sequence[Edge], last: int) -> list[int]:
@@ -183,7 +207,9 @@ def _reduce_crossings(layers: _Layers) -> None:
             neighbours = layers.above if downwards else layers.below
             own = {node: float(at) for at, node in enumerate(layers.rows[number])}
             centre = {
-                node: float(np.mean([place[other] for other in neighbours[node]])) if neighbours[node] else own[node]
+                node: sum(place[other] for other in neighbours[node]) / len(neighbours[node])
+                if neighbours[node]
+                else own[node]
                 for node in layers.rows[number]
             }
             if sweep % 4 < 2:
@@ -221,21 +247,34 @@ def _columns(layers: _Layers, widths: NDArray[np.float64], nodes: int) -> NDArra
     x = np.zeros(len(widths))
     for row, offset in zip(layers.rows, offsets, strict=True):
         x[row] = offset - offset[-1] / 2
+    pulls = [_pulls(layers, nodes, way) for way in ((0,), (1,), (0, 1))]
     for sweep in range(PULLS):
-        both = sweep >= PULLS // 3
         numbers = range(len(layers.rows)) if sweep % 2 == 0 else range(len(layers.rows) - 1, -1, -1)
+        pull = pulls[sweep % 2 if sweep < PULLS // 3 else 2]
         for number in numbers:
-            row, pulls, aims = layers.rows[number], [], []
-            for node in row:
-                others = layers.above[node] if sweep % 2 == 0 else layers.below[node]
-                if both or not others:
-                    others = [*layers.above[node], *layers.below[node]]
-                strength = [STRAIGHT[int(node >= nodes) + int(other >= nodes)] for other in others]
-                pulls.append(sum(strength) or 0.01)
-                aims.append(float(np.average(x[others], weights=strength)) if others else x[node])
-            ascending = isotonic_regression(np.array(aims) - offsets[number], weights=pulls)
+            row = layers.rows[number]
+            aims = np.array([x[pull[node][0]] @ pull[node][1] / pull[node][2] for node in row])
+            ascending = isotonic_regression(aims - offsets[number], weights=[pull[node][2] for node in row])
             x[row] = ascending.x + offsets[number]
     return np.asarray(x - (x - widths / 2).min())
+
+
+def _pulls(
+    layers: _Layers, nodes: int, ways: Sequence[int]
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64], float]]:
+    """For each node and bend what pulls at it from above (0) and below (1), how hard, and how hard in all.
+
+    What nothing pulls at keeps its place, but gives way to everything else.
+    """
+    found = []
+    for node in range(len(layers.layer)):
+        sides = (layers.above[node], layers.below[node])
+        others = [other for way in ways for other in sides[way]] or [*sides[0], *sides[1]]
+        strength = [STRAIGHT[int(node >= nodes) + int(other >= nodes)] for other in others]
+        if not others:
+            others, strength = [node], [0.01]
+        found.append((np.array(others), np.array(strength), float(sum(strength))))
+    return found
 
 
 def _ports(layers: _Layers, places: NDArray[np.float64], sizes: NDArray[np.float64], side: int) -> dict[int, Point]:

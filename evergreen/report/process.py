@@ -14,7 +14,7 @@ from evergreen.files import write_atomically
 from evergreen.process.discovery import DiscoveryConfig
 from evergreen.report import process_graph, process_scores, process_words
 from evergreen.report.identity import without_places
-from evergreen.report.page import render
+from evergreen.report.page import MISSING, render
 from evergreen.report.process_figures import f_over_time
 from evergreen.report.process_inputs import ProcessInputs, Record, read_process_inputs
 from evergreen.report.process_scores import sliding
@@ -113,7 +113,11 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
         rows.append(
             {
                 "number": number + 1,
-                "drift": drift,
+                "when": drift.get("timestamp"),
+                "event": drift.get("event_index"),
+                "detector": drift.get("detector") or MISSING,
+                "adaptation": drift.get("adaptation") or MISSING,
+                "gain": drift.get("gain"),
                 "decision": process_words.decision_text(drift),
                 "took_over": process_words.took_over(drift),
                 "cost": process_words.cost_text(drift.get("cost")),
@@ -123,7 +127,7 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
                 "changes": process_words.changes(found, process_graph.share_text) if found else [],
                 "before": process_words.stretch(found["before"]) if found else "",
                 "after": process_words.stretch(found["after"]) if found else "",
-                "left_out": process_words.unused(picture.hidden_activities) if picture else "",
+                "left_out": process_words.left_out(picture.hidden_edges, picture.hidden_activities) if picture else "",
             }
         )
     return rows

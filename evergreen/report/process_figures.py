@@ -10,7 +10,8 @@ from evergreen.report.process_scores import Curve
 from evergreen.report.svg import PAINT, SERIES, drawing, to_svg
 
 DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
-PROMOTED = ("promote", "promoted")
+MOST_NUMBERED = 40
+"""Drifts that carry their number in the drawing."""
 
 
 def f_over_time(
@@ -35,7 +36,13 @@ def f_over_time(
                 linewidth=2.2 if own else 1.2, linestyle="-" if own else DASHES[number // SERIES % len(DASHES)],
                 alpha=1 if own else 0.9,
             )  # fmt: skip
-        for place, promoted in drifts:
+        for number, (place, promoted) in enumerate(drifts, start=1):
+            if len(drifts) <= MOST_NUMBERED:
+                axes.annotate(
+                    str(number), (place, 1), (0, -1), xycoords=("data", "axes fraction"), textcoords="offset points",
+                    ha="center", va="top", color=PAINT["alarm"], fontweight="bold", fontsize=8,
+                    bbox={"boxstyle": "round,pad=0.15", "facecolor": PAINT["surface"], "edgecolor": "none"},
+                )  # fmt: skip
             axes.axvline(
                 place, color=PAINT["alarm"], linewidth=1, linestyle="-" if promoted else (0, (2, 2)), alpha=0.8
             )

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
 
 from evergreen.process.compare_graphs import APPEARED, LESS, MORE, UNCHANGED, VANISHED, changed
 from evergreen.report.layered_layout import Edge, Layout, Point, lay_out
 from evergreen.report.page import percent, whole
 
 Record = dict[str, Any]
-Box = tuple[float, float, float, float]
 
 FLOW = 0.95
 """Share of all transitions that the edges drawn make up, at least, on either side."""
@@ -22,8 +22,8 @@ MOST_CHANGED = 40
 """Changed edges drawn; more than that and none of them is seen."""
 START, END = "▶", "■"
 LINE, FONT, SMALL = 13.0, 11.0, 9.5
-LETTER = 0.63
-"""Width of a letter, on average, in a sans-serif font of size 1."""
+LETTER, CAPITAL = 0.63, 0.76
+"""Widths of letters, on average, in a bold sans-serif font of size 1: wide ones, so that names fit on any machine."""
 LONGEST_LINE, MOST_LINES = 17, 4
 MARGIN = 30.0
 ARROW = 7.0
@@ -146,7 +146,11 @@ def _pieces(word: str) -> list[str]:
 def _size(lines: Sequence[str], is_end: bool) -> tuple[float, float]:
     if is_end:
         return 24.0, 24.0
-    return max(36.0, max(len(line) for line in lines) * FONT * LETTER + 16), len(lines) * LINE + LINE + 8
+    return max(36.0, max(_width(line, FONT) for line in lines) + 14), len(lines) * LINE + LINE + 8
+
+
+def _width(text: str, size: float) -> float:
+    return size * sum(CAPITAL if letter.isupper() else LETTER for letter in text)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class _Side:
     activities: Mapping[str, Record]
     names: Sequence[str]
     lines: Sequence[Sequence[str]]
-    sizes: Any
+    sizes: NDArray[np.float64]
     layout: Layout
 
     def svg(self) -> Markup:
@@ -260,10 +264,8 @@ class _Side:
 
     def _labels(self, order: Sequence[int]) -> list[str]:
         """The shares of the edges, where there is room; those of unchanged edges give way."""
-        taken: list[Box] = [
-            (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-            for (x, y), (w, h) in zip(self.layout.places, self.sizes, strict=True)
-        ]
+        corners = self.sizes / 2
+        taken = np.concatenate([self.layout.places - corners, self.layout.places + corners], axis=1)  # (K, 4)
         parts = []
         for at in order:
             edge = self.edges[at]
@@ -273,17 +275,15 @@ class _Side:
             text = share_text(share)
             if self.side == "after":
                 text = SIGNS.get(edge["direction"], "") + text if edge["after"] else "gone"
-            width, height = len(text) * SMALL * LETTER, SMALL + 1
-            spots = [
-                (overlap, place)
-                for place in _along(self.layout.routes[at])
-                for box in [_box(place, width, height)]
-                for overlap in [sum(_overlap(box, other) for other in taken)]
-            ]
-            overlap, place = min(spots, key=lambda spot: spot[0])
-            if overlap > 0 and not moved:
+            half = np.array([_width(text, SMALL), SMALL + 1]) / 2
+            spots = np.array(_along(self.layout.routes[at]))
+            boxes = np.concatenate([spots - half, spots + half], axis=1)
+            covered = _covered(boxes, taken)
+            best = int(np.argmin(covered))
+            if covered[best] > 0 and not moved:
                 continue
-            taken.append(_box(place, width, height))
+            taken = np.concatenate([taken, boxes[[best]]])
+            place = spots[best]
             colour = COLOURS[edge["direction"]] if moved else "muted"
             parts.append(_text(place[0], place[1] + SMALL / 3, text, SMALL, colour, bold=moved, halo=True))
         return parts[::-1]
@@ -300,14 +300,16 @@ def _along(route: Sequence[Point]) -> list[Point]:
     return sorted(places, key=lambda place: abs(place[1] - middle))
 
 
-def _box(place: Point, width: float, height: float) -> Box:
-    return (place[0] - width / 2, place[1] - height / 2, place[0] + width / 2, place[1] + height / 2)
+def _covered(boxes: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of each box (left, top, right, bottom) others cover.
 
-
-def _overlap(one: Box, other: Box) -> float:
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    down = min(one[3], other[3]) - max(one[1], other[1])
-    return max(across, 0.0) * max(down, 0.0)
+    Args:
+        boxes: (B, 4).
+        taken: (K, 4).
+    """
+    low = np.maximum(boxes[:, None, :2], taken[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], taken[None, :, 2:])
+    return np.asarray(np.maximum(high - low, 0.0).prod(axis=2).sum(axis=1))
 
 
 def _arrow(tip: Point, towards: Point, width: float) -> str:

@@ -107,16 +107,14 @@ def cards(inputs: ProcessInputs) -> list[Card]:
         found.append(Card("Validation", whole(result["rows_accepted"]), quarantined, tone))
     measured = inputs.models.get(inputs.main or "", {})
     if measured.get("macro_f1") is not None:
-        scored = measured.get("n_scored")
-        found.append(Card("Macro-F", percent(measured["macro_f1"]), f"{whole(scored)} events scored"))
+        notes = f"next activity; accuracy {percent(measured.get('accuracy'))}"
+        found.append(Card("Macro-F", percent(measured["macro_f1"]), notes))
         other = rival(inputs)
         if other is not None:
             gain = measured["macro_f1"] - inputs.models[other]["macro_f1"]
             found.append(
                 Card("Against the best other", points(gain), f"points, {other}", "good" if gain > 0 else "bad")
             )
-    if measured.get("accuracy") is not None:
-        found.append(Card("Accuracy", percent(measured["accuracy"]), "next activity right"))
     if measured.get("remaining_time_mae") is not None:
         found.append(Card("Remaining time", duration(measured["remaining_time_mae"]), "mean absolute error"))
     if measured.get("outcome_auc") is not None:
@@ -223,9 +221,11 @@ def log_table(log: Record) -> dict[str, str]:
     }
 
 
-def unused(names: Sequence[str]) -> str:
-    """The activities that a drawing leaves out, in words."""
-    if not names:
+def left_out(edges: int, activities: Sequence[str]) -> str:
+    """What a drawing leaves out, in words."""
+    if not edges:
         return ""
-    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-    return f" Rare activities left out: {shown}."
+    text = f"{counted(edges, 'weak edge')} left out"
+    if activities:
+        text += f", and these rare activities: {', '.join(activities[:8])}{', …' if len(activities) > 8 else ''}"
+    return f"{text}."
