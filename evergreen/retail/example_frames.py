@@ -59,7 +59,7 @@ class ExampleFrames:
     @property
     def known(self) -> int:
         """Examples with a label; they are the first ones of the file."""
-        return int(np.searchsorted(self.days, NEVER))
+        return int(np.searchsorted(self.days, np.int32(NEVER)))
 
     @property
     def pending(self) -> slice:
@@ -82,7 +82,7 @@ class ExampleFrames:
 
     def frame(self, day: int) -> slice:
         """The rows whose label is known on a day (days since 1970); empty if there are none."""
-        first, last = np.searchsorted(self.days, [day, day + 1])
+        first, last = np.searchsorted(self.days, np.array([day, day + 1], np.int32))
         return slice(int(first), int(last))
 
     def frames(self, first_day: int | None = None) -> Iterator[tuple[int, slice]]:
@@ -90,7 +90,7 @@ class ExampleFrames:
 
         Pending examples are in no frame.
         """
-        start = 0 if first_day is None else int(np.searchsorted(self.days, first_day))
+        start = 0 if first_day is None else self.frame(first_day).start
         for day in np.unique(self.days[start : self.known]).tolist():
             yield day, self.frame(day)
 

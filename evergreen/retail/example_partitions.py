@@ -1,7 +1,7 @@
 """Examples of any number of receipts: by partitions of the customers, in this process or on Dask."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,8 +17,8 @@ from evergreen.files import remove, write_atomically
 from evergreen.progress import Progress, track
 from evergreen.retail.churn import Releases, releases
 from evergreen.retail.example_file import ROWS_AT_ONCE, ExampleWriter, example_schema, example_tables
-from evergreen.retail.example_frames import NEVER
-from evergreen.retail.rfm import MICROSECONDS_A_DAY, Ints, Longs, PeriodFeatures, Traces, check_receipts
+from evergreen.retail.example_tally import Tally
+from evergreen.retail.rfm import MICROSECONDS_A_DAY, Ints, PeriodFeatures, Traces, check_receipts
 from evergreen.stream.row_hash import hash_column
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ["customer_id", "amount", "timestamp"]
 RECEIPTS = pa.schema([("customer_id", pa.string()), ("amount", pa.float64()), ("timestamp", pa.timestamp("us"))])
-RECEIPTS_AT_ONCE = 1 << 20
+RECEIPTS_AT_ONCE = 1 << 18
+SMALLEST_BATCH = 256
 
 
 class Definition(NamedTuple):
@@ -37,65 +38,6 @@ class Definition(NamedTuple):
     periods: int
     churn_days: int
     last_day: int | None
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What there is in a file of examples.
-
-    Attributes:
-        receipts: that they were made of.
-        left_out: receipts after the last day.
-        customers: with at least one receipt.
-        first_receipt: day of the first receipt, since 1970.
-        pending: examples without an outcome.
-        days: (d,) days with outcomes, ascending.
-        rows: (d,) examples whose outcome is known on that day.
-        churned: (d,) those of them that churned.
-    """
-
-    receipts: int
-    left_out: int
-    customers: int
-    first_receipt: int
-    pending: int
-    days: Ints
-    rows: Longs
-    churned: Longs
-
-    @classmethod
-    def of(cls, traces: Traces, groups: Releases, last_day: int) -> "Tally":
-        days, starts = np.unique(groups.day, return_index=True)
-        rows = np.add.reduceat(groups.count, starts) if len(groups) else np.zeros(0, np.int64)
-        churned = np.add.reduceat(groups.count * (groups.label == 1), starts) if len(groups) else rows
-        known = days != NEVER
-        left_out = int((traces.days > last_day).sum())
-        return cls(
-            receipts=len(traces) - left_out,
-            left_out=left_out,
-            customers=len(traces.names),
-            first_receipt=int(traces.days.min()) if len(traces) else int(NEVER),
-            pending=int(rows[~known].sum()),
-            days=days[known],
-            rows=rows[known],
-            churned=churned[known],
-        )
-
-    def __add__(self, other: "Tally") -> "Tally":
-        days, position = np.unique(np.concatenate([self.days, other.days]), return_inverse=True)
-        rows, churned = np.zeros(len(days), np.int64), np.zeros(len(days), np.int64)
-        np.add.at(rows, position, np.concatenate([self.rows, other.rows]))
-        np.add.at(churned, position, np.concatenate([self.churned, other.churned]))
-        return Tally(
-            self.receipts + other.receipts,
-            self.left_out + other.left_out,
-            self.customers + other.customers,
-            min(self.first_receipt, other.first_receipt),
-            self.pending + other.pending,
-            days,
-            rows,
-            churned,
-        )
 
 
 def write_examples(
@@ -192,7 +134,7 @@ def _scatter(receipts: Path, folder: Path, partitions: int) -> list[Path]:
     """Divide the receipts by ranges of the customer's hash, in their order; a file a partition."""
     parts = [folder / f"{number:05d}" for number in range(partitions)]
     files = [pa.OSFile(str(_receipts_of(part)), "wb") for part in parts]
-    writers = [pa.ipc.new_file(file, RECEIPTS) for file in files]
+    writers = [pa.ipc.new_stream(file, RECEIPTS) for file in files]
     for table in _batches(receipts, COLUMNS):
         check_receipts(table)
         encoded = table.column("customer_id").combine_chunks().dictionary_encode()
@@ -214,10 +156,11 @@ def _partition(hashes: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]
 
 
 def _make_parts(parts: Sequence[Path], definition: Definition, client: "Client | None") -> list[Tally]:
+    rows = max(SMALLEST_BATCH, ROWS_AT_ONCE // len(parts))  # the join holds a batch of every partition
     with track("examples", total=len(parts), unit="partitions") as progress:
         if client is None:
-            return [_advanced(_write_part(part, definition), progress) for part in parts]
-        futures = client.map(_write_part, parts, definition=definition, pure=False)
+            return [_advanced(_write_part(part, definition, rows), progress) for part in parts]
+        futures = client.map(_write_part, parts, definition=definition, rows=rows, pure=False)
         return [_advanced(future.result(), progress) for future in futures]
 
 
@@ -226,42 +169,55 @@ def _advanced(tally: Tally, progress: Progress) -> Tally:
     return tally
 
 
-def _write_part(part: Path, definition: Definition) -> Tally:
-    """One partition, from its receipts to its examples in the order of the whole."""
-    with pa.memory_map(str(_receipts_of(part))) as source:
-        tally, _, tables = _examples(pa.ipc.open_file(source).read_all(), definition)
+def _write_part(part: Path, definition: Definition, rows: int) -> Tally:
+    """One partition, from its receipts to its examples in the order of the whole, in batches of ``rows``."""
+    with pa.OSFile(str(_receipts_of(part))) as source:
+        tally, _, tables = _examples(pa.ipc.open_stream(source).read_all(), definition)
     schema = example_schema(definition.periods)
-    with pa.OSFile(str(_examples_of(part)), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+    with pa.OSFile(str(_examples_of(part)), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         for table in tables:
-            writer.write_table(table)
+            writer.write_table(table, max_chunksize=rows)
     return tally
 
 
 def _join(parts: Sequence[Path], tallies: Sequence[Tally], output: Path, definition: Definition) -> None:
     """The examples of all partitions, day by day, within a day partition by partition."""
-    sources = [pa.memory_map(str(_examples_of(part))) for part in parts]
-    tables = [pa.ipc.open_file(source).read_all() for source in sources]  # nothing is read before it is written
     days = np.unique(np.concatenate([tally.days for tally in tallies]))
-    bounds = [_bounds(tally, days) for tally in tallies]
-    writer = ExampleWriter(output, definition.periods)
-    with track("join", total=sum(table.num_rows for table in tables), unit="examples") as progress:
-        for position in range(len(days) + 1):
-            for table, bound in zip(tables, bounds, strict=True):
-                start, end = bound[position : position + 2]
-                for first in range(start, end, ROWS_AT_ONCE):
-                    rows = min(ROWS_AT_ONCE, end - first)
-                    writer.write(table.slice(first, rows))
-                    progress.advance(rows)
-    writer.close()
-    for source in sources:
-        source.close()
+    counts = [_counts(tally, days) for tally in tallies]
+    with ExitStack() as files, track("join", total=sum(map(sum, counts)), unit="examples") as progress:
+        readers = [_Batches(files.enter_context(pa.OSFile(str(_examples_of(part))))) for part in parts]
+        writer = ExampleWriter(output, definition.periods)
+        for on_one_day in zip(*counts, strict=True):
+            for reader, rows in zip(readers, on_one_day, strict=True):
+                for table in reader.next(rows):
+                    writer.write(table)
+                    progress.advance(table.num_rows)
+        writer.close()
 
 
-def _bounds(tally: Tally, days: Ints) -> list[int]:
-    """Where each of the days begins in a partition's examples; then where the pending ones begin and end."""
-    known = int(tally.rows.sum())
-    before = np.concatenate([[0], np.cumsum(tally.rows)])
-    return [*before[np.searchsorted(tally.days, days)].tolist(), known, known + tally.pending]
+class _Batches:
+    """A partition's examples from the first to the last, one batch in memory."""
+
+    def __init__(self, file: pa.OSFile) -> None:
+        self._stream = pa.ipc.open_stream(file)
+        self._rest = self._stream.schema.empty_table()
+
+    def next(self, rows: int) -> Iterator[pa.Table]:
+        while rows:
+            if not self._rest.num_rows:
+                self._rest = pa.Table.from_batches([self._stream.read_next_batch()])
+            table = self._rest.slice(0, rows)
+            self._rest = self._rest.slice(table.num_rows)
+            rows -= table.num_rows
+            yield table
+
+
+def _counts(tally: Tally, days: Ints) -> list[int]:
+    """How many examples of a partition each of the days has, and how many are pending."""
+    counts = np.zeros(len(days) + 1, np.int64)
+    counts[np.searchsorted(days, tally.days)] = tally.rows
+    counts[-1] = tally.pending
+    return counts.tolist()
 
 
 def _receipts_of(part: Path) -> Path:

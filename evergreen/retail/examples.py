@@ -40,7 +40,8 @@ import pydantic
 from evergreen.config import Config
 from evergreen.errors import BadInputError
 from evergreen.files import write_json
-from evergreen.retail.example_partitions import Definition, Tally, write_examples
+from evergreen.retail.example_partitions import Definition, write_examples
+from evergreen.retail.example_tally import Tally
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -69,7 +70,7 @@ class ExamplesConfig(Config):
     periods: int = pydantic.Field(3, ge=1, le=100)
     churn_days: int = pydantic.Field(120, ge=1, le=10_000)
     last_day: date | None = None
-    partitions: int = pydantic.Field(1, ge=1, le=10_000)
+    partitions: int = pydantic.Field(1, ge=1, le=500)  # each is an open file while receipts are divided
     cluster: str | None = None
     workers: int = pydantic.Field(2, ge=1)
 
