@@ -50,8 +50,7 @@ def read_answers(path: Path, model: str, event_index: Codes, micros: Codes) -> A
     place_of = pd.Series(np.arange(len(event_index)), index=event_index)
     place = found["event_index"].map(place_of).to_numpy(float)
     moment = pd.to_datetime(found["label_at"], utc=True).astype("datetime64[us, UTC]").astype("int64").to_numpy()
-    unknown = np.isnan(place)
-    place[unknown] = np.searchsorted(micros, moment[unknown])
+    place = np.where(np.isnan(place), np.searchsorted(micros, moment), place)
     order = np.argsort(place, kind="stable")
     names = pd.Index(sorted({*found["label"].astype(str), *found["prediction"].astype(str)}))
     codes = [names.get_indexer(found[column].astype(str)).astype(np.int64)[order] for column in ("prediction", "label")]

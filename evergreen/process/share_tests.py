@@ -62,9 +62,14 @@ def compare_shares(before: Draws, after: Draws, items: Codes, groups: Codes) -> 
 
 
 def _fisher(counts: list[int], totals: list[int], effect: float) -> float:
-    drawn = [round(count / effect) for count in counts]
-    table = [[count, round(total / effect) - count] for count, total in zip(drawn, totals, strict=True)]
+    drawn = [_effective(count, effect) for count in counts]
+    table = [[count, _effective(total, effect) - count] for count, total in zip(drawn, totals, strict=True)]
     return float(fisher_exact(table).pvalue)
+
+
+def _effective(count: int, effect: float) -> int:
+    """A count by the design effect, as a whole number; of 1.5 the last digits must not decide."""
+    return round(round(count / effect, 9))
 
 
 def _count(drawn: Codes, wanted: Codes) -> Codes:
