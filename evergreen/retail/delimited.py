@@ -35,7 +35,7 @@ def read_delimited(path: Path) -> RawLines:
         unsplit[int(row.number)] = str(row.text)
         return "skip"
 
-    names = next(csv.reader([_first_line(content)], delimiter=separator))
+    names = [name.strip() for name in next(csv.reader([_first_line(content)], delimiter=separator))]
     _check_names(names, path)
     try:
         table = pa_csv.read_csv(
@@ -49,8 +49,7 @@ def read_delimited(path: Path) -> RawLines:
         )
     except pa.ArrowInvalid as error:
         raise BadInputError(f"{path} cannot be read as text with the separator {separator!r}: {error}") from error
-    frame = table.to_pandas().rename(columns=str.strip)
-    return _with_unsplit(frame, unsplit)
+    return _with_unsplit(table.to_pandas(), unsplit)
 
 
 def _utf8(path: Path) -> bytes:

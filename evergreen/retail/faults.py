@@ -1,10 +1,12 @@
 """What is wrong with receipt lines that are understood one by one, but do not fit together."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.retail.lines import Lines, times_of
+from evergreen.retail.lines import Lines, text_where, times_of
 from evergreen.retail.raw_lines import RawLines
 
 DAY = np.timedelta64(1, "D")
@@ -22,19 +24,26 @@ def add_faults(lines: Lines, raw: RawLines) -> pd.DataFrame:
     duplicate_of (the earlier line).
     """
     frame = lines.frame.copy()
-    frame["far_date"] = frame["timestamp"].astype("str").where(far_dates(times_of(frame)))
-    usable = frame["timestamp"].notna() & frame["amount"].notna() & frame["receipt_id"].notna()
+    times = times_of(frame)
+    frame["far_date"] = text_where(frame["timestamp"], far_dates(times))
+    usable = ~np.isnat(times) & (frame["amount"].notna() & frame["receipt_id"].notna()).to_numpy()
     frame["duplicate_of"] = _duplicates(lines, raw, usable)
+    several, late = np.zeros(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
     if lines.has_ids:
-        fresh = frame[usable & frame["duplicate_of"].isna()]
-        groups = fresh.groupby("receipt_id", sort=False)
-        several = groups["customer_id"].transform("nunique") > 1
-        late = groups["timestamp"].transform("max") - groups["timestamp"].transform("min") > DAY
-    else:
-        several = late = pd.Series(dtype=bool)
-    for name, where in (("several_customers", several), ("several_times", late & ~several)):
-        frame[name] = frame["receipt_id"].where(where.reindex(frame.index, fill_value=False))
+        fresh = np.flatnonzero(usable & frame["duplicate_of"].isna().to_numpy())
+        several[fresh], late[fresh] = _contradictory(frame.iloc[fresh])
+    frame["several_customers"] = text_where(frame["receipt_id"], several)
+    frame["several_times"] = text_where(frame["receipt_id"], late & ~several)
     return frame
+
+
+def _contradictory(lines: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where the receipt of a line has several customers, and where its lines are more than a day apart."""
+    receipts, customers = pd.factorize(lines["receipt_id"])[0], pd.factorize(lines["customer_id"])[0]
+    known = pd.Series(customers, dtype="float64").where(customers >= 0).groupby(receipts)  # null: no customer given
+    times = pd.Series(times_of(lines)).groupby(receipts)
+    several, late = known.max() != known.min(), times.max() - times.min() > DAY
+    return (several & known.max().notna()).to_numpy()[receipts], late.to_numpy()[receipts]
 
 
 def absurd_above(amounts: NDArray[np.float64]) -> float:
@@ -72,33 +81,38 @@ def far_dates(times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
     return far
 
 
-def _duplicates(lines: Lines, raw: RawLines, usable: "pd.Series[bool]") -> NDArray[np.object_]:
+def _duplicates(lines: Lines, raw: RawLines, usable: NDArray[np.bool_]) -> NDArray[np.object_]:
     """The earlier line of which a line is a copy, as text.
 
     A copy has the same receipt number and the same values in every column of the source. Without products, that is
     enough. With products, a basket may hold the same line twice: then a copy is a line of a receipt that appears anew,
     on another sheet or after lines of other receipts. Receipts without numbers cannot be told from copies.
     """
-    result = np.full(len(lines.frame), None, dtype=object)
-    if not lines.has_ids or not len(result):
+    result = np.full(len(usable), None, dtype=object)
+    if not lines.has_ids:
         return result
-    values = pd.DataFrame({name: pd.factorize(raw.frame[name])[0] for name in raw.frame.columns})
-    values = values[usable.to_numpy()]
-    content = values.groupby(list(values.columns), sort=False, dropna=False).ngroup().to_numpy()
-    positions = values.index.to_numpy()
-    first_of = pd.Series(positions).groupby(content).transform("first").to_numpy()
-    again = first_of != positions
-    if lines.has_products:
-        appearance = _appearances(lines.frame["receipt_id"], raw.parts)
-        again &= appearance[first_of] != appearance[positions]
-    result[positions[again]] = [f"line {line}" for line in first_of[again]]
+    receipts = pd.factorize(lines.frame["receipt_id"])[0]
+    appearance = _appearances(receipts, raw.parts) if lines.has_products else np.arange(len(receipts))
+    again = pd.Series(appearance).groupby(receipts).transform("min").to_numpy() != appearance
+    receipts_again = np.unique(receipts[again])
+    positions = np.flatnonzero(usable & np.isin(receipts, receipts_again))  # all others appear once
+    values = pd.DataFrame({name: _codes(column) for name, column in raw.frame.iloc[positions].items()})
+    content = values.groupby(list(values.columns), sort=False).ngroup().to_numpy()
+    first = positions[pd.Series(np.arange(len(positions))).groupby(content).transform("min").to_numpy()]
+    copies = appearance[first] != appearance[positions]
+    result[positions[copies]] = [f"line {line}" for line in first[copies]]
     return result
 
 
-def _appearances(receipt_id: "pd.Series[str]", parts: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Number of the run of lines with the same receipt number that a line is in; a new sheet begins a new run."""
-    codes = pd.factorize(receipt_id)[0]
-    new = np.r_[True, codes[1:] != codes[:-1]]
+def _codes(column: "pd.Series[Any]") -> NDArray[np.int64]:
+    """A number for each different value, -1 for missing ones; lists and the like are compared by their text."""
+    return pd.factorize(column.astype("str") if column.dtype == object else column)[0]
+
+
+def _appearances(receipts: NDArray[np.int64], parts: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Number of the run of lines with the same receipt that a line is in; a new sheet begins a new run."""
+    new = np.ones(len(receipts), dtype=bool)
+    new[1:] = receipts[1:] != receipts[:-1]
     if parts is not None:
         new[1:] |= parts[1:] != parts[:-1]
     return np.cumsum(new)

@@ -56,14 +56,10 @@ def understand(raw: RawLines, columns: dict[str, str], config: SourceConfig) -> 
         columns: field → column, of :func:`evergreen.retail.columns.match_columns`.
         config: how to decide between day and month.
     """
-    source = {field: raw.frame[name] for field, name in columns.items()}
-    nothing = pd.Series(np.full(len(raw.frame), None, dtype=object))
-    frame = pd.DataFrame(
-        {
-            name: as_text(source[name]) if name in source else nothing.astype("str")
-            for name in ("receipt_id", "customer_id", "product_id")
-        }
-    )
+    source = {field: _plain(raw.frame[name]) for field, name in columns.items()}
+    frame = pd.DataFrame(index=raw.frame.index)
+    for name in ("receipt_id", "customer_id", "product_id"):
+        frame[name] = as_text(source[name]) if name in source else None
     dates = parse_dates(source["timestamp"], config.date_order)
     numbers = receipt_numbers(frame["receipt_id"]) if "receipt_id" in source else None
     times = settle(dates, numbers)
@@ -71,19 +67,22 @@ def understand(raw: RawLines, columns: dict[str, str], config: SourceConfig) -> 
     repaired = swap_day_and_month(times) if config.repair_dates and order.swapped else times
     frame["timestamp"] = repaired
     unread = np.isnat(times)
-    date = source["timestamp"].astype("str")
-    frame["date_given"] = date.where(~dates.missing)
-    frame["date_unreadable"] = date.where(unread & ~dates.missing & ~dates.ambiguous)
-    frame["date_ambiguous"] = date.where(unread & dates.ambiguous)
+    frame["date_given"] = source["timestamp"]
+    frame["date_unreadable"] = text_where(source["timestamp"], unread & ~dates.missing & ~dates.ambiguous)
+    frame["date_ambiguous"] = text_where(source["timestamp"], unread & dates.ambiguous)
     currencies = _numbers(frame, source)
     frame["returned"] = _returned(frame, numbers is not None)
-    frame["cancelled"] = _cancelled(source, nothing)
-    frame["unsplit"] = nothing
-    frame.loc[list(raw.unsplit), "unsplit"] = list(raw.unsplit.values())
+    frame["cancelled"] = _cancelled(source["status"]) if "status" in source else None
+    frame["unsplit"] = pd.Series(raw.unsplit, dtype=object).reindex(frame.index)
     if "receipt_id" not in source:
         frame["receipt_id"] = made_ids(frame, "product_id" in source)
     swapped_back = int((repaired != times)[~unread].sum())
     return Lines(frame, "receipt_id" in source, "product_id" in source, order, swapped_back, dates.formats, currencies)
+
+
+def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The values of a column with categories; any other column as it is."""
+    return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def _numbers(frame: pd.DataFrame, source: dict[str, "pd.Series[Any]"]) -> tuple[str, ...]:
@@ -94,15 +93,13 @@ def _numbers(frame: pd.DataFrame, source: dict[str, "pd.Series[Any]"]) -> tuple[
         quantity = amounts.parse_numbers(source["quantity"])
         missing = np.isnan(quantity.values)
         frame["quantity"] = quantity.values
-        frame["quantity_unreadable"] = source["quantity"].astype("str").fillna("nothing").where(missing)
+        frame["quantity_unreadable"] = text_where(source["quantity"], missing)
     else:
-        frame["quantity"] = 1.0
-        frame["quantity_unreadable"] = pd.Series(np.nan, index=frame.index, dtype="str")
+        frame["quantity"], frame["quantity_unreadable"] = 1.0, None
     frame["amount"] = money.values if name == "amount" else money.values * frame["quantity"]
-    text = source[name].astype("str")
-    frame["amount_given"] = text
+    frame["amount_given"] = source[name]
     for problem, column in NUMBER_FAULTS.items():
-        frame[column] = text.where(money.problems == problem)
+        frame[column] = text_where(source[name], money.problems == problem)
     return money.currencies
 
 
@@ -110,17 +107,16 @@ def _returned(frame: pd.DataFrame, numbered: bool) -> NDArray[np.object_]:
     """What makes a line a return: a negative amount or quantity, or the letter C before a number among numbers."""
     reasons = np.full(len(frame), None, dtype=object)
     if numbered:
-        reasons[frame["receipt_id"].str.fullmatch(r"[Cc]\d+").fillna(False).to_numpy(bool)] = "receipt number with a C"
+        codes, receipts = pd.factorize(frame["receipt_id"])
+        cancelled = pd.Series(receipts, dtype="str").str.fullmatch(r"[Cc]\d+").to_numpy(bool)
+        reasons[np.append(cancelled, False)[codes]] = "receipt number with a C"
     reasons[(frame["quantity"] < 0).to_numpy()] = "negative quantity"
     reasons[(frame["amount"] < 0).to_numpy()] = "negative amount"
     return reasons
 
 
-def _cancelled(source: dict[str, "pd.Series[Any]"], nothing: "pd.Series[Any]") -> "pd.Series[Any]":
-    if "status" not in source:
-        return nothing
-    status = source["status"].astype("str")
-    return status.where(status.str.lower().isin(CANCELLED))
+def _cancelled(status: "pd.Series[Any]") -> NDArray[np.object_]:
+    return text_where(status, status.astype("str").str.lower().isin(CANCELLED).to_numpy(bool))
 
 
 def made_ids(frame: pd.DataFrame, baskets: bool) -> "pd.Series[str]":
@@ -141,6 +137,13 @@ def made_ids(frame: pd.DataFrame, baskets: bool) -> "pd.Series[str]":
         return ids
     ids += "-" + (ids.groupby(ids, dropna=False).cumcount() + 1).astype("str")
     return ids
+
+
+def text_where(column: "pd.Series[Any]", where: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """The values of a column as text where a condition holds, None elsewhere."""
+    texts = np.full(len(column), None, dtype=object)
+    texts[where] = [str(value) for value in column[where]]
+    return texts
 
 
 def times_of(frame: pd.DataFrame) -> Times:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evergreen.retail.dates import Dates, Times
 
 NUMBERED = 0.9
-"""The numbers say something about order where at least this share of the lines has one, a letter before it or none."""
+"""The numbers say something about order where at least this share of the receipts has one, after a letter or not."""
 
 RUNS_FORWARD = 0.01
 """Lines are in the order of time if at most this share of them is earlier than the line before."""
@@ -40,11 +40,15 @@ def receipt_numbers(receipt_id: "pd.Series[str]") -> NDArray[np.float64] | None:
 
     A number after a letter (C489449, a cancelled invoice) belongs to the numbering, but tells no order here.
     """
-    digits = receipt_id.str.fullmatch(r"\d{1,15}").fillna(False).to_numpy(bool)
-    letters = receipt_id.str.fullmatch(r"[A-Za-z]\d{1,15}").fillna(False).to_numpy(bool)
-    if digits.sum() <= letters.sum() or (digits | letters).sum() < NUMBERED * receipt_id.notna().sum():
+    codes, receipts = pd.factorize(receipt_id)
+    texts = pd.Series(receipts, dtype="str")
+    digits = texts.str.fullmatch(r"\d{1,15}").to_numpy(bool)
+    letters = texts.str.fullmatch(r"[A-Za-z]\d{1,15}").to_numpy(bool)
+    if digits.sum() <= letters.sum() or (digits | letters).sum() < NUMBERED * len(texts):
         return None
-    return pd.to_numeric(receipt_id.where(digits), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = np.full(len(texts) + 1, np.nan)  # the last one stands for a missing receipt, whose code is -1
+    numbers[:-1][digits] = texts[digits].astype("int64")
+    return numbers[codes]
 
 
 def count_inversions(numbers: NDArray[np.float64], times: Times) -> int:
