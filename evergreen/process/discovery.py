@@ -50,15 +50,18 @@ class Log:
 def run(workspace: Path, params: dict[str, Any]) -> None:
     """Compare the process before and after each drift.
 
-    Reads ``data/process/events.parquet``, ``drifts.json`` and, where it is there, ``predictions.parquet``. Writes the
-    folder ``data/process/discovery``: ``drifts.json``, a list of what was compared, and for entry n its ``<n>.json``.
+    Reads ``data/process/events.parquet``, ``drifts.json`` (of entries that name a model only those of the configured
+    one) and, where it is there, ``predictions.parquet``. Writes the folder ``data/process/discovery``: ``drifts.json``,
+    a list of what was compared, and for each its ``<number>.json``; numbers are places in the list of drifts.
 
     Raises:
         BadInputError: a file is missing or a drift is not of this log.
     """
     config = DiscoveryConfig.read(params.get("discovery", {}), "params.yaml: process.discovery")
     log = read_log(_needed(workspace / "data" / "process" / "events.parquet", "ingest"))
-    drifts = read_json(_needed(workspace / "drifts.json", "online"))
+    listed = read_json(_needed(workspace / "drifts.json", "online"))
+    numbers = drifts_of(listed, config.model)
+    drifts = [listed[number] for number in numbers]
     answers = read_answers(workspace / "predictions.parquet", config.model, log.event_index, log.micros)
     places = change_places(log, drifts)
     bounds = sorted({0, len(log.case), *places})
@@ -67,11 +70,11 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         part.mkdir(parents=True)
         summaries = []
         with track("discovery", total=len(drifts), unit="drifts") as progress:
-            for number, (drift, place) in enumerate(zip(drifts, places, strict=True)):
+            for number, drift, place in zip(numbers, drifts, places, strict=True):
                 found = explain(log, place, bounds, answers, config)
                 identity = {"event_index": drift["event_index"], "timestamp": drift.get("timestamp")}
                 write_json(part / f"{number}.json", {**identity, **found})
-                summaries.append({**identity, "file": f"{number}.json", **summarise(found)})
+                summaries.append({"number": number, **identity, "file": f"{number}.json", **summarise(found)})
                 progress.advance()
         write_json(part / "drifts.json", summaries)
 
@@ -82,6 +85,11 @@ def _needed(path: Path, step: str) -> Path:
     if not path.is_file():
         raise BadInputError(f"Discovery needs {path}, which the step {step!r} writes. Run `evergreen run process`.")
     return path
+
+
+def drifts_of(drifts: Sequence[dict[str, Any]], model: str) -> list[int]:
+    """Which of the drifts a model saw: those that name it, and those that name none."""
+    return [number for number, drift in enumerate(drifts) if drift.get("model", model) == model]
 
 
 def read_log(path: Path) -> Log:

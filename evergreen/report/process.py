@@ -120,7 +120,7 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
                 "gain": drift.get("gain"),
                 "decision": process_words.decision_text(drift),
                 "took_over": process_words.took_over(drift),
-                "cost": process_words.cost_text(drift.get("cost")),
+                "cost": process_words.cost_text(drift.get("cost", drift.get("flops"))),
                 "found": found,
                 "picture": picture,
                 "changed": _changed(found) if found else [],

@@ -239,6 +239,8 @@ class _Side:
         x, y = self.layout.places[at]
         width, height = self.sizes[at]
         if name in (START, END):
+            if not any(at in (edge.source, edge.target) for edge in self.wired):
+                return ""  # no case begins, or ends, within both stretches
             title = "start of a case" if name == START else "end of a case"
             return (
                 f'<g><title>{title}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{width / 2:.1f}" fill="var(--ink)"/>'

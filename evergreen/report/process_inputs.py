@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
 from evergreen.files import read_json
+from evergreen.process.discovery import drifts_of
 from evergreen.process.layout import ProcessLayout
 
 Record = dict[str, Any]
@@ -45,8 +46,8 @@ class ProcessInputs:
         ingest: counts and the log in figures; None if the step left none, and so for the next one.
         validation: result.json.
         models: metrics by name of the model.
-        counts: what metrics.json says of drifts.
-        drifts: in the order of the stream.
+        main: the model that the report is about, None if none ran.
+        drifts: that it saw, in the order of the stream.
         discovery: for each drift what changed in the process; None where that was not asked.
         answers: by name of the model.
     """
@@ -55,19 +56,10 @@ class ProcessInputs:
     ingest: Record | None
     validation: Record | None
     models: Mapping[str, Record]
-    counts: Record
+    main: str | None
     drifts: Sequence[Record]
     discovery: Sequence[Record | None]
     answers: Mapping[str, ModelAnswers]
-
-    @property
-    def main(self) -> str | None:
-        """The model that the report is about: Evergreen's, or the best of those that ran."""
-        names = [*self.models, *(name for name in self.answers if name not in self.models)]
-        own = [name for name in names if name == "evergreen" or name.startswith("evergreen-")]
-        if own or not names:
-            return own[0] if own else None
-        return max(names, key=lambda name: self.models.get(name, {}).get("macro_f1") or 0.0)
 
 
 def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessInputs:
@@ -84,29 +76,44 @@ def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessIn
             "or `dvc repro` in the workspace, so that the earlier steps come first."
         )
     found = read_json(metrics)
+    models, answers = found.get("models", {}), read_answers(workspace / "predictions.parquet")
+    main = main_model(models, list(answers))
     drifts = _json(workspace / "drifts.json") or []
+    numbers = drifts_of(drifts, main or "")
     return ProcessInputs(
         params=params,
         ingest=_json(layout.metrics / "ingest.json"),
         validation=_json(layout.validation / "result.json"),
-        models=found.get("models", {}),
-        counts=found.get("drifts", {}) or {},
-        drifts=drifts,
-        discovery=_discovery(layout.data / "discovery", drifts),
-        answers=read_answers(workspace / "predictions.parquet"),
+        models=models,
+        main=main,
+        drifts=[drifts[number] for number in numbers],
+        discovery=_discovery(layout.data / "discovery", drifts, numbers),
+        answers=answers,
     )
+
+
+def main_model(models: Mapping[str, Record], answered: Sequence[str]) -> str | None:
+    """The model that the report is about: Evergreen's, or the best of those that ran."""
+    names = [*models, *(name for name in answered if name not in models)]
+    own = [name for name in names if name == "evergreen" or name.startswith("evergreen-")]
+    if own or not names:
+        return own[0] if own else None
+    return max(names, key=lambda name: models.get(name, {}).get("macro_f1") or 0.0)
 
 
 def _json(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
 
 
-def _discovery(folder: Path, drifts: Sequence[Record]) -> list[Record | None]:
-    """The comparison of each drift, found by the event that raised the alarm and its number."""
-    listed = _json(folder / "drifts.json") or []
-    known = {(number, entry["event_index"]): folder / entry["file"] for number, entry in enumerate(listed)}
-    keys = [(number, drift["event_index"]) for number, drift in enumerate(drifts)]
-    return [_json(known[key]) if key in known else None for key in keys]
+def _discovery(folder: Path, drifts: Sequence[Record], numbers: Sequence[int]) -> list[Record | None]:
+    """The comparison of each drift, if it is there and about the same event."""
+    listed = {entry["number"]: entry for entry in _json(folder / "drifts.json") or []}
+    return [
+        _json(folder / listed[number]["file"])
+        if number in listed and listed[number]["event_index"] == drifts[number]["event_index"]
+        else None
+        for number in numbers
+    ]
 
 
 def read_answers(path: Path) -> dict[str, ModelAnswers]:

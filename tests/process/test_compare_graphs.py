@@ -225,6 +225,18 @@ def test_the_moment_of_the_change_counts_not_that_of_the_alarm(tmp_path: Path) -
     assert words(found)["B>C"] == "vanished"
 
 
+def test_only_the_drifts_of_the_model_are_explained(tmp_path: Path) -> None:
+    drifts = [at(100, model="darwin"), at(740, model="evergreen"), at(900, model="darwin"), at(940)]
+    place = workspace(tmp_path, drifts)
+    discovery.run(place, {})
+    folder = place / "data" / "process" / "discovery"
+    assert [entry["number"] for entry in read_json(folder / "drifts.json")] == [1, 3]
+    assert {path.name for path in folder.iterdir()} == {"drifts.json", "1.json", "3.json"}
+    assert read_json(folder / "3.json")["before"]["events"] == 200  # darwin's drifts bound nothing
+    discovery.run(place, {"discovery": {"model": "darwin"}})
+    assert [entry["number"] for entry in read_json(folder / "drifts.json")] == [0, 2, 3]
+
+
 def test_a_drift_at_the_very_start_has_nothing_before_it(tmp_path: Path) -> None:
     place = workspace(tmp_path, [at(0), at(0)])
     discovery.run(place, {})

@@ -241,6 +241,16 @@ def test_one_model_and_bare_records_are_enough(run: Path, tmp_path: Path) -> Non
     assert "No model was measured." in assert_sound(render(folder)).text
 
 
+def test_drifts_of_other_models_stay_out(run: Path, tmp_path: Path) -> None:
+    folder = without(run, tmp_path, "report.html")
+    drifts = read_json(folder / "drifts.json")
+    write_json(folder / "drifts.json", [{"model": "darwin", "event_index": 5}, *drifts[1:]])
+    discovery.run(folder, PARAMS)
+    page = assert_sound(render(folder))
+    assert "3 drifts found, the first on 2020-01-21." in page.text
+    assert sum(tag == "svg" for tag, _ in page.tags) == 1 + 2 * 3
+
+
 def test_only_the_drifts_with_most_changes_are_drawn(run: Path, tmp_path: Path) -> None:
     folder = without(run, tmp_path, "report.html")
     page = assert_sound(render(folder, {**PARAMS, "report": {"graphs": 1, "changes": 2, "confusion": 3}}))
