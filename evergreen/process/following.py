@@ -6,6 +6,7 @@ it, what came, and the loss.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,8 @@ from evergreen.stream.detectors.outcomes import Outcome
 from evergreen.stream.learner import Alarm, Block, Truth
 from evergreen.stream.prequential import LEAST, Prequential, PrequentialConfig
 
+AHEAD_BLOCK = 32
+"""Events after which a model takes in what it was told, where answers are due before that."""
 WAITING = "too few rows"
 STATE = ("updates", "evidence", "direction", "cause")
 
@@ -37,6 +40,7 @@ class Following(Prequential):
     """See the module."""
 
     task: Task | None = None
+    ahead: bool = False
     seconds: dict[str, float] = field(
         default_factory=lambda: {"answer": 0.0, "learn": 0.0, "detect": 0.0, "adapt": 0.0}
     )
@@ -58,7 +62,8 @@ class Following(Prequential):
             return
         started = time.perf_counter()
         assert self.task is not None
-        found, said = self._answers, self.learner().follow(rows)
+        found, learner = self._answers, self.learner()
+        said = learner.say(rows) if self.ahead else learner.follow(rows)
         found.classes[rows] = said.classes
         found.scores[rows] = said.probabilities[np.arange(len(rows)), said.classes]
         found.losses[rows] = self._losses(rows, said.probabilities)
@@ -116,35 +121,50 @@ def follow(run: RunInput, config: EvergreenConfig, adaptation: PrequentialConfig
     rows = np.flatnonzero(stream.asked)
     warm = int(np.searchsorted(rows, run.cut))
     for start in range(0, warm, BLOCK):
-        learner.follow(part := rows[start : min(start + BLOCK, warm)])
+        part = rows[start : min(start + BLOCK, warm)]
         learner.learn(part)
         run.progress.advance(len(part))
     learner.finish_warm_up()
-    truth = Truth(task.labels, stream.activities, stream.case.astype(np.int64), stream.time_us)
-    engine = Following(truth, adaptation, run.seed, splits=True, task=task)
+    truth = Truth(task.labels, stream.activities, stream.case.astype(np.int64), None if run.ahead else stream.time_us)
+    engine = Following(truth, adaptation, run.seed, splits=not run.ahead, task=task, ahead=run.ahead)
     engine.start()
     warmed = time.perf_counter() - started
-    bounds = [warm, *range((warm // BLOCK + 1) * BLOCK, len(rows), BLOCK), len(rows)]
-    blocks = (
-        Block(int(stream.time_us[rows[start]]), rows[start:stop], rows[start:stop])
-        for start, stop in pairwise(bounds)
-        if stop > start
-    )
-    answers = engine.run(learner, blocks, lambda block: run.progress.advance(len(block.ask)))
+    blocks = _ahead(stream, run.cut) if run.ahead else _in_order(stream, rows, warm)
+    answers = engine.run(learner, blocks, lambda block: run.progress.advance(len(block.tell)))
     scored = rows[warm:]
-    drifts = drifts_of(answers.alarms, stream, adaptation)
     output = RunOutput(
         rows=scored,
         predictions=answers.classes[scored],
         scores=answers.scores[scored],
         versions=answers.versions[scored].astype(np.int64) + 1,
-        drifts=drifts,
+        drifts=drifts_of(answers.alarms, stream, adaptation),
         seconds={"warm_up": warmed, **engine.seconds},
-        remaining_days=np.asarray(engine.remaining[scored], np.float64),
+        remaining_days=engine.remaining[scored],
         outcome=engine.outcome[scored].astype(np.float64),
         outcome_codes=tuple(task.outcomes.tolist()),
     )
     return output, engine.learner()
+
+
+def _in_order(stream: EventStream, rows: Ints, warm: int) -> Iterator[Block]:
+    """Blocks of rows that are asked and told one after the other."""
+    bounds = [warm, *range((warm // BLOCK + 1) * BLOCK, len(rows), BLOCK), len(rows)]
+    for start, stop in pairwise(bounds):
+        if part := rows[start:stop].tolist():
+            yield Block(int(stream.time_us[part[0]]), rows[start:stop], rows[start:stop])
+
+
+def _ahead(stream: EventStream, cut: int) -> Iterator[Block]:
+    """Blocks of rows that are told, with those asked whose case's last event is among them.
+
+    What follows the warm-up's events is asked when the warm-up ends.
+    """
+    ends = [cut, *range(cut + AHEAD_BLOCK, len(stream), AHEAD_BLOCK), len(stream)]
+    for start, stop in pairwise([0, *ends]):
+        ask = stream.next[start:stop]
+        ask = np.sort(ask[(ask >= cut) & stream.asked[ask]])
+        told = np.arange(max(start, cut), stop)
+        yield Block(int(stream.time_us[max(stop - 1, 0)]), ask, told[stream.asked[told]])
 
 
 def drifts_of(alarms: list[Alarm], stream: EventStream, config: PrequentialConfig) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ class RunInput:
         threads: processor threads a model may use.
         settings: of the model; each model reads its own and refuses unknown ones.
         progress: told of every event.
+        ahead: whether an event is answered right after the one before it in its case, as a live system must; else
+            right before it happens, with all earlier events of the stream known.
     """
 
     stream: EventStream
@@ -37,6 +39,7 @@ class RunInput:
     threads: int = 2
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
+    ahead: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from evergreen.config import Config
 from evergreen.process.contexts import Ints
-from evergreen.process.network import Heads, Inputs, Network, NetworkConfig, loss
+from evergreen.process.network import Inputs, Network, NetworkConfig, loss
 from evergreen.process.outcome import Fates
 from evergreen.process.prefixes import LongPrefixes
 from evergreen.process.stream import EventStream
@@ -80,13 +80,6 @@ class Trainee:
         if classes > self.network.classes:
             self.network.grow(classes)
             self._optimiser = self._new_optimiser()
-
-    def answer(self, inputs: Inputs) -> Heads:
-        """What the network says, without gradients."""
-        self.network.eval()
-        with torch.inference_mode():
-            heads: Heads = self.network(inputs)
-        return heads
 
     def practise(self, told: Ints, now: int) -> None:
         """The regular training: some batches, half of them of the most recent events.
