@@ -84,7 +84,7 @@ def main() -> None:
             make(source, receipts, copies)
             for mode in given.modes:
                 for partitions in given.partitions:
-                    name = f"{mode}, {copies} × customers, {partitions} partitions"
+                    name = f"{mode}, {copies} times the customers, {partitions} partitions"
                     found[name] = [_run(receipts, mode, partitions, name) for _ in range(given.repeats)]
     _table(found)
     _keep(found, load)
