@@ -24,7 +24,6 @@ UNUSABLE = (UNREADABLE, NO_CASE, NO_ACTIVITY, BROKEN_TIME)
 """Reasons for which a row cannot be used, whatever the mode."""
 
 FEW_ACTIVITIES = 100
-NOBODY = -1
 
 
 class ValidateConfig(Config):
@@ -32,7 +31,7 @@ class ValidateConfig(Config):
 
     Attributes:
         max_quarantined_fraction: largest share of refused events, for each check and in all.
-        max_backwards_fraction: largest share of events that are older than an earlier one of their case in the file.
+        max_backwards_fraction: largest share of events that are older than the one before them in their case and file.
             They are put in order, so that by default they are only reported.
         max_activity_fraction: largest number of distinct activities, as a share of the events;
             :data:`FEW_ACTIVITIES` are always allowed.
@@ -88,8 +87,9 @@ def activity_suite(config: ValidateConfig, events: int) -> list[Check]:
 def event_frame(log: EventLog, config: ValidateConfig) -> pd.DataFrame:
     """One row an event, in the order of the file; a row that is none has nothing but ``unreadable``.
 
-    Columns: unreadable (set where it is), case_id and activity (codes), year, seconds_back (how much older than an
-    earlier event of its case it is; null where it is not), duplicate_of (the row of the file that says the same).
+    Columns: unreadable (set where it is), case_id and activity (null where they are missing), year, seconds_back (how
+    much older than the event before it in its case it is; null where it is not), duplicate_of (the row of the file that
+    says the same).
 
     Args:
         log: all rows.
@@ -102,9 +102,9 @@ def event_frame(log: EventLog, config: ValidateConfig) -> pd.DataFrame:
     years[~there] = config.first_year
     return pd.DataFrame(
         {
-            "unreadable": np.where(there, np.nan, 1).astype(np.float32),
-            "case_id": _nullable(log.case, there),
-            "activity": _nullable(log.activity, there),
+            "unreadable": _null_unless(log.malformed),
+            "case_id": _null_unless(log.malformed | (log.case >= 0)),
+            "activity": _null_unless(log.malformed | (log.activity >= 0)),
             "year": years,
             "seconds_back": seconds_back(log.case, log.time_us, timed & (log.case >= 0)),
             "duplicate_of": duplicates(log, there),
@@ -112,40 +112,25 @@ def event_frame(log: EventLog, config: ValidateConfig) -> pd.DataFrame:
     )
 
 
-def _nullable(codes: Codes, there: Flags) -> "NDArray[np.float64]":
-    """Codes as numbers, null where a name is missing; rows that are none do not count as missing one."""
-    return np.where(codes >= 0, codes, np.where(there, np.nan, NOBODY))
+def _null_unless(condition: Flags) -> "NDArray[np.float32]":
+    return np.where(condition, np.float32(1), np.float32(np.nan))
 
 
-def seconds_back(case: Codes, time_us: Times, rows: Flags) -> "NDArray[np.float64]":
-    """(N,) by how many seconds an event is older than the latest one before it in its case in the file; else null.
+def seconds_back(case: Codes, time_us: Times, rows: Flags) -> "NDArray[np.float32]":
+    """(N,) by how many seconds an event is older than the one before it in its case in the file; null if it is not.
 
     Args:
         case: (N,) codes.
         time_us: (N,) microseconds.
         rows: (N,) events with a case and a time.
     """
-    result = np.full(len(case), np.nan)
+    result = np.full(len(case), np.nan, np.float32)
     own = np.flatnonzero(rows)
     order = own[np.argsort(case[own], kind="stable")]
-    before = _latest_before(case[order], time_us[order])
-    back = before > time_us[order]
-    result[order[back]] = (before[back] - time_us[order][back]) / SECOND_US
-    return result
-
-
-def _latest_before(case: Codes, time_us: Times) -> Times:
-    """The running maximum of the times before each row within its case, rows of a case being together."""
-    if not len(case):
-        return time_us
-    rank = np.unique(time_us, return_inverse=True)[1]  # ranks leave room to keep cases apart in one running maximum
-    group = np.cumsum(np.concatenate([[0], case[1:] != case[:-1]]))
-    offset = group * (int(rank.max()) + 1)
-    highest = np.maximum.accumulate(rank + offset)
-    levels = np.sort(np.unique(time_us))
-    result = np.full(len(case), NO_TIME)
-    same = group[1:] == group[:-1]
-    result[1:][same] = levels[(highest[:-1] - offset[1:])[same]]
+    same = case[order[1:]] == case[order[:-1]]
+    fall = (time_us[order[:-1]] - time_us[order[1:]]) / SECOND_US
+    back = same & (fall > 0)
+    result[order[1:][back]] = fall[back]
     return result
 
 

@@ -62,7 +62,7 @@ class SourceConfig(Config):
     order_by: tuple[str, ...] = ()
     brokers: str | None = None
     topic: str | None = None
-    group: str = "evergreen"
+    group: str = "evergreen-events"
     columns: dict[str, str] = pydantic.Field(default_factory=dict)
     timezone: str = "UTC"
     lifecycle: bool = False
