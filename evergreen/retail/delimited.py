@@ -27,7 +27,9 @@ def read_delimited(path: Path) -> RawLines:
     import pyarrow as pa
     from pyarrow import csv as pa_csv
 
-    content = _utf8(path)
+    content = _utf8(path).lstrip(b"\r\n") + b"\n"  # pyarrow stumbles over a header that nothing follows
+    if b"\0" in content[:SAMPLE]:
+        raise BadInputError(f"{path} is no text: it holds zero bytes. Expected names and values, line by line.")
     separator = _separator(content[:SAMPLE].decode("utf-8", errors="ignore"), path)
     unsplit: dict[int, str] = {}
 

@@ -15,8 +15,8 @@ SPREADS, FACTOR = 10.0, 1000.0
 """An amount is absurd beyond this many standard deviations of the logarithms (measured by their quartiles) above the
 median, but never below this many times the median amount."""
 
-FAR_SHARE = 0.01
-"""At most this share of the lines can be far from all others in time."""
+FAR_SHARE, FAR_FROM = 0.01, 20
+"""At most this share of the lines, but always one, can be far from all others in time; with fewer lines none is."""
 
 
 def add_faults(lines: Lines, raw: RawLines) -> pd.DataFrame:
@@ -67,9 +67,9 @@ def far_dates(times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
     """
     far = np.zeros(len(times), dtype=bool)
     ordered = np.sort(times[~np.isnat(times)])
-    few = int(FAR_SHARE * len(ordered))
-    if not few:
+    if len(ordered) < FAR_FROM:
         return far
+    few = max(1, int(FAR_SHARE * len(ordered)))
     span = max(ordered[-few - 1] - ordered[few], 365 * DAY)
     before, after = np.diff(ordered[: few + 1]), np.diff(ordered[-few - 1 :])
     gaps = np.flatnonzero(before > span)

@@ -127,6 +127,12 @@ def _warnings(lines: Lines, outcomes: list[Outcome], repair: bool) -> list[str]:
     if repair and not order.swapped:
         found = "shows no swapped dates" if order.possible else "cannot be judged, for they are not numbers"
         warnings.append(f"repair_dates is set, but the order of the receipt numbers {found}: nothing was changed.")
+    ambiguous = int(lines.frame["date_ambiguous"].notna().sum())
+    if ambiguous:
+        warnings.append(
+            f"{ambiguous:,} dates could have the day or the month first, and the order of the receipts does not tell. "
+            "If all dates are alike, set params.yaml: retail.source.date_order to dmy or mdy."
+        )
     if len(lines.currencies) > 1:
         warnings.append(f"Amounts in several currencies: {', '.join(lines.currencies)}. Convert them to one.")
     return warnings

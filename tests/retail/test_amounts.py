@@ -77,7 +77,7 @@ def test_infinity_is_no_number():
     assert np.isnan(found.values[1])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.decimals(-(10**9), 10**9, places=2, allow_nan=False), min_size=1))
 def test_two_decimals_come_back_in_either_spelling(values):
     expected = [float(value) for value in values]

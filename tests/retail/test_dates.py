@@ -118,7 +118,7 @@ def test_a_given_order_refuses_the_other():
 STYLES = ("%Y-%m-%d %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%d %b %Y %H:%M:%S", "%Y%m%d %H:%M:%S")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.datetimes(datetime(1971, 1, 1), datetime(2060, 1, 1)), min_size=1),
     st.sampled_from([*STYLES, "%d/%m/%Y %H:%M:%S", "%m-%d-%Y %I:%M:%S %p"]),

@@ -101,7 +101,7 @@ def test_a_return_has_a_minus_or_a_c_among_numbers():
     assert where(faults_of(named, columns)["returned"]) == [False, True, True, False, False]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.floats(1e-3, 1e6), st.integers(0, 100))
 def test_what_is_absurd_does_not_depend_on_the_currency(rate, seed):
     amounts = np.exp(np.random.default_rng(seed).normal(3, 1, 500))
@@ -121,6 +121,13 @@ def test_a_wrong_year_is_far_from_all_others():
     wrong[[3, 77, 200]] = np.datetime64("1900-01-01"), np.datetime64("2091-03-01"), np.datetime64("2092-03-01")
     assert np.flatnonzero(far_dates(wrong)).tolist() == [3, 77, 200]
     assert np.flatnonzero(far_dates(np.append(wrong, np.datetime64("NaT")))).tolist() == [3, 77, 200]
+
+
+def test_one_of_a_few_lines_can_be_far_and_none_of_very_few():
+    times = START + np.arange(30) * DAY
+    times[4] = np.datetime64("9999-12-31")
+    assert np.flatnonzero(far_dates(times)).tolist() == [4]
+    assert not far_dates(times[:10]).any()
 
 
 def test_a_long_break_is_no_wrong_year():

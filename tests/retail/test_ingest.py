@@ -201,6 +201,24 @@ def test_dates_in_three_formats(tmp_path):
     assert set(done.result["reasons"]) <= {"ambiguous date"}
 
 
+def test_dates_that_could_be_either_ask_the_user(tmp_path):
+    frame = good(60).assign(receipt_id=[f"r-{row}" for row in range(60)]).sample(frac=1, random_state=0)
+    frame["timestamp"] = [f"{row % 12 + 1:02d}/{row % 5 + 1:02d}/2020" for row in range(60)]
+    done = Ingested(tmp_path, frame)
+    assert "no line was accepted" not in done.error
+    assert set(done.result["reasons"]) == {"ambiguous date"}
+    assert "date_order" in done.result["warnings"][0]
+    assert Ingested(tmp_path, frame, date_order="dmy").error is None
+
+
+def test_columns_named_like_those_of_the_quarantine_keep_their_values(tmp_path):
+    frame = good(30).assign(reason="gift", row="A", text="x").astype({"amount": "str"})
+    frame.loc[3, "amount"] = "abc"
+    refused = Ingested(tmp_path, frame).quarantine.iloc[0]
+    assert (refused["row"], refused["reason"], refused["amount"]) == (3, "amount is no number", "abc")
+    assert (refused["source.row"], refused["source.reason"], refused["source.text"]) == ("A", "gift", "x")
+
+
 def swapped(frame):
     early = frame["timestamp"].dt.day <= 12
     turned = [time.replace(day=time.month, month=time.day) for time in frame.loc[early, "timestamp"]]

@@ -111,6 +111,13 @@ def test_lines_of_another_shape_are_kept_at_their_place(tmp_path):
     assert raw.frame["customer_id"].fillna("-").tolist() == ["a", "-", "c\nd", "-", "f"]
 
 
+@pytest.mark.parametrize("text", ["customer_id,amount,timestamp", "\n\r\ncustomer_id,amount,timestamp\n\n"])
+def test_a_header_alone_has_no_lines(tmp_path, text):
+    (tmp_path / "r.csv").write_text(text)
+    frame = source(tmp_path / "r.csv").frame
+    assert (len(frame), list(frame)) == (0, ["customer_id", "amount", "timestamp"])
+
+
 def test_all_sheets_with_the_same_columns_are_joined(tmp_path):
     def row(number, customer):
         return [number, "85048", "LIGHTS", 12, datetime(2009, 12, 1, 7, 45), 6.95, customer, "UK"]
@@ -253,6 +260,7 @@ def test_without_the_package_the_way_out_is_named(tmp_path, monkeypatch):
         ("r.json", b"{}", "the ending '.json' is not known. Expected one of .parquet"),
         ("r", b"x", "the ending '' is not known"),
         ("r.csv", b"only one column\n1\n", "no header of several columns"),
+        ("r.csv", b"a,b\n\0\1\2", "is no text"),
         ("r.csv", b"a,b,a\n1,2,3\n", "several columns named 'a'"),
     ],
 )

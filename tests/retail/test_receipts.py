@@ -30,7 +30,7 @@ def frame_of(lines):
     return frame.set_axis(frame.pop("gap").cumsum())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(LINES)
 def test_aggregation_is_what_a_line_by_line_scan_gives(lines):
     frame = frame_of(lines)
@@ -50,7 +50,7 @@ def test_aggregation_is_what_a_line_by_line_scan_gives(lines):
     assert list(found.itertuples(index=False, name=None)) == expected
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(LINES)
 def test_nothing_bought_is_lost_or_doubled(lines):
     frame = frame_of(lines)
