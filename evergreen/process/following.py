@@ -125,6 +125,7 @@ def follow(run: RunInput, config: EvergreenConfig, adaptation: PrequentialConfig
         learner.learn(part)
         run.progress.advance(len(part))
     learner.finish_warm_up()
+    run.progress.advance(len(stream) - len(rows))
     truth = Truth(task.labels, stream.activities, stream.case.astype(np.int64), None if run.ahead else stream.time_us)
     engine = Following(truth, adaptation, run.seed, splits=not run.ahead, task=task, ahead=run.ahead)
     engine.start()

@@ -139,6 +139,7 @@ class EvergreenLearner:
         told = self._recent() if self._told else np.zeros(0, np.int64)
         if len(told):
             self.trainee.grow(self.parts.table.classes)
+            self.trainee.pretrain(told)
             self.trainee.study(self._teachable(told), int(told[-1]), self.config.replay.warm_up_epochs)
 
     def adapt(self, policy: str, rows: Ints) -> "tuple[EvergreenLearner, float]":

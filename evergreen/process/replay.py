@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from evergreen.config import Config
+from evergreen.process import cpc
 from evergreen.process.contexts import Ints
+from evergreen.process.embedding import train_vectors
 from evergreen.process.network import Inputs, Network, NetworkConfig, loss
 from evergreen.process.outcome import Fates
 from evergreen.process.prefixes import LongPrefixes
 from evergreen.process.stream import EventStream
+from evergreen.process.word2vec import Word2Vec
 
 PERIOD = 512
 """Events between two trainings: a multiple of every block that is answered at once."""
@@ -31,6 +34,7 @@ class ReplayConfig(Config):
         rate: of AdamW.
         warm_up_epochs: passes over the warm-up when it ends.
         adapt_epochs: passes over the new regime at a drift.
+        cpc_epochs: passes of contrastive pretraining over the warm-up, before the others.
     """
 
     steps: int = pydantic.Field(4, ge=0)
@@ -39,6 +43,7 @@ class ReplayConfig(Config):
     rate: float = pydantic.Field(2e-3, gt=0)
     warm_up_epochs: int = pydantic.Field(6, ge=0)
     adapt_epochs: int = pydantic.Field(3, ge=0)
+    cpc_epochs: int = pydantic.Field(0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Trainee:
     def __init__(self, lessons: Lessons, shape: NetworkConfig, config: ReplayConfig, classes: int, seed: int) -> None:
         self.lessons, self.shape, self.config, self.seed = lessons, shape, config, seed
         self.network = Network(shape, classes, seed)
+        words = shape.embedding == "word2vec"
+        self.words = Word2Vec(shape.dimension, torch.Generator().manual_seed(seed)) if words else None
         self._random = np.random.default_rng(seed)
         self._optimiser = self._new_optimiser()
         self.flops = 0.0
@@ -97,8 +104,18 @@ class Trainee:
             drawn = np.concatenate([self._random.choice(recent, half), self._random.choice(older, half)])
             self._step(drawn, now)
 
+    def pretrain(self, rows: Ints) -> None:
+        """Contrastive pretraining, if the configuration has any."""
+        config = self.config
+        if config.cpc_epochs and len(rows):
+            prefixes = self.lessons.prefixes
+            cpc.pretrain(self.network, prefixes, rows, config.cpc_epochs, config.rate, config.batch, self.seed)
+
     def study(self, rows: Ints, now: int, epochs: int) -> None:
-        """Pass over some rows several times, in batches drawn anew each time."""
+        """Pass over some rows several times, in batches drawn anew each time; vectors of activities come first."""
+        if self.words is not None and len(rows):
+            self.flops += train_vectors(self.words, self.lessons.stream, rows, self.network.classes)
+            self.network.set_vectors(self.words.vectors)
         for _ in range(epochs):
             order = self._random.permutation(rows)
             for start in range(0, len(order), self.config.batch):
@@ -121,6 +138,8 @@ class Trainee:
         """One that may be trained without changing this one."""
         other = type(self)(self.lessons, self.shape, self.config, self.network.classes, self.seed)
         other.network.load_state_dict(self.network.state_dict())
+        if self.words is not None and other.words is not None:
+            other.words.vectors, other.words.outputs = self.words.vectors, self.words.outputs
         other._random.bit_generator.state = self._random.bit_generator.state
         return other
 
