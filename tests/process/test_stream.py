@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -98,3 +99,19 @@ def test_published_counts_of_real_logs(log, events, cut, scored):
     assert (len(stream), stream.cut) == (events, cut)
     assert scored is None or int(stream.scored().sum()) == scored
     assert np.all(np.diff(stream.time_us) >= 0)
+
+
+@given(logs())
+@settings(max_examples=40, deadline=None)
+def test_names_that_are_dictionaries_make_the_same_stream(make_events, events):
+    table = make_events(events)
+    columns = [
+        table[name].dictionary_encode() if table[name].type == pa.string() else table[name]
+        for name in table.column_names
+    ]
+    pieces = [pa.table(columns, names=table.column_names).slice(start, 7) for start in range(0, len(table), 7)]
+    chunked = pa.concat_tables([piece.take(list(range(len(piece)))[::-1]) for piece in pieces])
+    plain, encoded = published_stream(table), published_stream(chunked)
+    assert named(plain) == named(encoded)
+    for name in ("case", "activity", "resource", "event_index", "previous", "next"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(encoded, name))
