@@ -19,6 +19,8 @@ from evergreen.process.directly_follows import Codes, Transitions, transitions
 from evergreen.progress import track
 
 COLUMNS = ["event_index", "case_id", "activity", "timestamp"]
+IDENTITY = ("event_index", "timestamp")
+"""What a comparison repeats of its drift."""
 
 
 class DiscoveryConfig(CompareConfig):
@@ -58,27 +60,41 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         BadInputError: a file is missing or a drift is not of this log.
     """
     config = DiscoveryConfig.read(params.get("discovery", {}), "params.yaml: process.discovery")
-    log = read_log(_needed(workspace / "data" / "process" / "events.parquet", "ingest"))
-    listed = read_json(_needed(workspace / "drifts.json", "online"))
-    numbers = drifts_of(listed, config.model)
-    drifts = [listed[number] for number in numbers]
+    events = _needed(workspace / "data" / "process" / "events.parquet", "ingest")
+    drifts = read_json(_needed(workspace / "drifts.json", "online"))
+    numbers = drifts_of(drifts, config.model)
+    folder = workspace / "data" / "process" / "discovery"
+    chosen = [drifts[number] for number in numbers]
+    found = compare_drifts(workspace, read_log(events), chosen, config) if chosen else []
+
+    def write(part: Path) -> None:
+        part.mkdir(parents=True)
+        for number, record in zip(numbers, found, strict=True):
+            write_json(part / f"{number}.json", record)
+        listed = [
+            {"number": number, **{key: record[key] for key in IDENTITY}, "file": f"{number}.json", **summarise(record)}
+            for number, record in zip(numbers, found, strict=True)
+        ]
+        write_json(part / "drifts.json", listed)
+
+    write_atomically(folder, write)
+
+
+def compare_drifts(
+    workspace: Path, log: Log, drifts: Sequence[dict[str, Any]], config: DiscoveryConfig
+) -> list[dict[str, Any]]:
+    """Compare the process before and after each of these drifts."""
     answers = read_answers(workspace / "predictions.parquet", config.model, log.event_index, log.micros)
     places = change_places(log, drifts)
     bounds = sorted({0, len(log.case), *places})
 
-    def write(part: Path) -> None:
-        part.mkdir(parents=True)
-        summaries = []
-        with track("discovery", total=len(drifts), unit="drifts") as progress:
-            for number, drift, place in zip(numbers, drifts, places, strict=True):
-                found = explain(log, place, bounds, answers, config)
-                identity = {"event_index": drift["event_index"], "timestamp": drift.get("timestamp")}
-                write_json(part / f"{number}.json", {**identity, **found})
-                summaries.append({"number": number, **identity, "file": f"{number}.json", **summarise(found)})
-                progress.advance()
-        write_json(part / "drifts.json", summaries)
-
-    write_atomically(workspace / "data" / "process" / "discovery", write)
+    records = []
+    with track("discovery", total=len(drifts), unit="drifts") as progress:
+        for drift, place in zip(drifts, places, strict=True):
+            identity = {key: drift.get(key) for key in IDENTITY}
+            records.append({**identity, **explain(log, place, bounds, answers, config)})
+            progress.advance()
+    return records
 
 
 def _needed(path: Path, step: str) -> Path:

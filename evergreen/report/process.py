@@ -13,6 +13,7 @@ from evergreen.config import Config
 from evergreen.files import write_atomically
 from evergreen.process.discovery import DiscoveryConfig
 from evergreen.report import process_graph, process_scores, process_words
+from evergreen.report.change_words import changes, duration
 from evergreen.report.identity import without_places
 from evergreen.report.page import MISSING, render
 from evergreen.report.process_figures import f_over_time
@@ -98,7 +99,7 @@ def model_rows(inputs: ProcessInputs) -> list[Record]:
         rows.append(
             {key: found.get(key) for key in keys}
             | {"name": name, "note": process_words.note(name), "main": name == inputs.main, "gain": gain}
-            | {"remaining": process_words.duration(found.get("remaining_time_mae"))}
+            | {"remaining": duration(found.get("remaining_time_mae"))}
         )
     return rows
 
@@ -124,7 +125,7 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
                 "found": found,
                 "picture": picture,
                 "changed": _changed(found) if found else [],
-                "changes": process_words.changes(found, process_graph.share_text) if found else [],
+                "changes": changes(found) if found else [],
                 "before": process_words.stretch(found["before"]) if found else "",
                 "after": process_words.stretch(found["after"]) if found else "",
                 "left_out": process_words.left_out(picture.hidden_edges, picture.hidden_activities) if picture else "",

@@ -1,15 +1,12 @@
 """The sentences of the process report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from evergreen.process.compare_graphs import APPEARED, LESS, MORE, VANISHED
+from evergreen.report.change_words import DAY, duration
 from evergreen.report.page import MISSING, counted, day, number, percent, points, whole
 from evergreen.report.process_inputs import ProcessInputs, Record
 from evergreen.report.words import Card
-
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 NOTES = {
     "darwin": "the published system",
@@ -21,29 +18,6 @@ NOTES = {
     "pauwels-retrain": "single-layer network, re-trained",
     "static": "trained once, never again",
 }
-
-
-@dataclass(frozen=True)
-class Change:
-    """One line of the list of changes: what kind, in words, how sure."""
-
-    kind: str
-    text: str
-    q: float
-
-
-def duration(seconds: float | None) -> str:
-    r"""A time in the unit that suits it.
-
-    >>> duration(42.0), duration(5400.0), duration(200000.0), duration(None)
-    ('42\u202fs', '1.5\u202fh', '2.3\u202fd', '–')
-    """
-    if seconds is None:
-        return MISSING
-    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if abs(seconds) >= unit:
-            return f"{seconds / unit:,.1f}\u202f{name}"
-    return f"{seconds:,.0f}\u202fs"
 
 
 def note(model: str) -> str:
@@ -156,45 +130,6 @@ def stretch(side: Record) -> str:
         f"{counted(side['events'], 'event')} of {counted(side['cases'], 'case')}, "
         f"{day(side['start'])} to {day(side['end'])}"
     )
-
-
-def changes(found: Record, share: Any) -> list[Change]:
-    """What changed, in words: activities that came and went, then edges, then times; the largest changes first.
-
-    Args:
-        found: a record that the step ``discovery`` wrote.
-        share: how a share is written.
-    """
-    lines = []
-    for record in found["activities"]:
-        if record["direction"] in (APPEARED, VANISHED):
-            word = "is new" if record["direction"] == APPEARED else "is gone"
-            count = f"{whole(record['before'])} events before, {whole(record['after'])} after"
-            lines.append(Change(record["direction"], f"{record['activity']} {word} ({count}).", record["q"]))
-    for edge in found["edges"]:
-        if edge["direction"] in (APPEARED, VANISHED, MORE, LESS):
-            lines.append(Change(edge["direction"], _edge_words(edge, share), edge["q"]))
-    for edge in found["edges"]:
-        if edge["pace"]:
-            times = f"{duration(edge['seconds_after'])} instead of {duration(edge['seconds_before'])}"
-            text = f"From {edge['source']} to {edge['target']} it takes {times} (median)."
-            lines.append(Change(edge["pace"], text, edge["seconds_q"]))
-    return lines
-
-
-def _edge_words(edge: Record, share: Any) -> str:
-    source, target = edge["source"], edge["target"]
-    was = (
-        f"{share(edge['share_before'])} before"
-        if edge["share_before"] is not None
-        else f"no {source or 'start'} before"
-    )
-    now = share(edge["share_after"]) if edge["share_after"] is not None else "none"
-    if source is None:
-        return f"Cases begin with {target}: {now} ({was})."
-    if target is None:
-        return f"Cases end after {source}: {now} ({was})."
-    return f"After {source} comes {target}: {now} ({was})."
 
 
 def curve_alt(inputs: ProcessInputs, window: int) -> str:

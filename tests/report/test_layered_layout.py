@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evergreen.report.layered_layout import BELOW, Edge, acyclic_order, crossings, lay_out
+from evergreen.report.acyclic_order import Edge, acyclic_order
+from evergreen.report.layered_layout import BELOW, crossings, lay_out
 
 NODES = 9
 

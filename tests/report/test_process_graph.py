@@ -9,7 +9,9 @@ import pytest
 from evergreen.process import motivating_example
 from evergreen.process.compare_graphs import CompareConfig, changed, compare
 from evergreen.process.directly_follows import transitions
-from evergreen.report.process_graph import FLOW, LONGEST_LINE, choose, draw, share_text, wrap
+from evergreen.report.change_words import share_text
+from evergreen.report.graph_side import LONGEST_LINE, wrap
+from evergreen.report.process_graph import FLOW, choose, draw, standalone
 
 
 def compared(before: list[list[str]], after: list[list[str]]) -> dict[str, Any]:
@@ -123,7 +125,24 @@ def test_shares_never_claim_none_or_all_where_it_is_not() -> None:
     assert texts == ["0\u202f%", "<1\u202f%", "50\u202f%", ">99\u202f%", "100\u202f%", "–"]
 
 
-def test_the_same_comparison_is_the_same_drawing(tmp_path: Path) -> None:
+def test_the_figure_of_the_docs_is_what_is_drawn_of_the_motivating_example() -> None:
+    """Where the drawing changes on purpose: write ``standalone(picture)`` to the file."""
+    traces = [list(word) for word, times in motivating_example.VARIANTS for _ in range(times)]
+    picture = draw(compared(traces[:80], traces[180:]))
+    assert picture is not None
+    drawn, kept = (
+        standalone(picture),
+        (Path(__file__).parents[2] / "docs" / "figures" / "process_drift.svg").read_text(),
+    )
+    root = ElementTree.fromstring(drawn)
+    assert {"new 100\u202f%", "gone"} <= {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    numbers = r"-?\d+\.\d"
+    assert re.sub(numbers, "", drawn) == re.sub(numbers, "", kept)
+    found, expected = ([float(number) for number in re.findall(numbers, text)] for text in (drawn, kept))
+    np.testing.assert_allclose(found, expected, atol=0.11)
+
+
+def test_the_same_comparison_is_the_same_drawing() -> None:
     traces = [list(word) for word, times in motivating_example.VARIANTS for _ in range(times)]
     pictures = [draw(compared(traces[:130], traces[130:])) for _ in range(2)]
     assert pictures[0] == pictures[1]
