@@ -9,13 +9,21 @@ import pandas as pd
 from evergreen.errors import EvergreenError, StoppedError
 from evergreen.files import sha256_json, write_atomically, write_json
 from evergreen.process.event_log import EventLog
-from evergreen.process.expectations import UNUSABLE, ValidateConfig, activity_suite, event_frame, event_suite
+from evergreen.process.expectations import (
+    BROKEN_TIME,
+    UNUSABLE,
+    ValidateConfig,
+    activity_suite,
+    event_frame,
+    event_suite,
+)
 from evergreen.process.layout import ProcessLayout
 from evergreen.process.stream import Codes, Rows
 from evergreen.stream.data_docs import write_data_docs
 from evergreen.stream.suites import BrokenExpectationError, SuiteRun, run_suite
 
 Mode = Literal["default", "published"]
+EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ def judge(log: EventLog, config: ValidateConfig, mode: Mode) -> Validation:
         positions = np.array(outcome.rows, dtype=np.int64)
         reason[positions[reason[positions] < 0]] = number
     failed = [outcome.message() for outcome in outcomes if not outcome.success and not outcome.broken]
+    failed += _broken_times(log, {o.check for o in outcomes if not o.success})
     refused, share = int(np.sum(reason >= 0)), config.max_quarantined_fraction
     empty = refused == len(log)
     if empty:
@@ -96,6 +105,15 @@ def judge(log: EventLog, config: ValidateConfig, mode: Mode) -> Validation:
     broken = tuple(outcome.message() for outcome in outcomes if outcome.broken)
     stops = bool(broken) or empty or (mode == "default" and bool(failed))
     return Validation(runs, reason, tuple(outcome.check for outcome in refusing), tuple(failed), broken, stops)
+
+
+def _broken_times(log: EventLog, failed: set[str]) -> list[str]:
+    """Examples of times that could not be understood, where they are why the log is not fit."""
+    texts = [text for row, text in log.unread.items() if text.strip() and not log.malformed[row]][:EXAMPLES]
+    if BROKEN_TIME not in failed or not texts:
+        return []
+    found = ", ".join(repr(text) for text in texts)
+    return [f"times that could not be understood: {found} …; expected ISO 8601, e.g. 2026-03-01T10:00:00+01:00"]
 
 
 def write_result(layout: ProcessLayout, validation: Validation) -> None:

@@ -100,7 +100,8 @@ def test_published_mode_reports_and_leaves_out_only_what_cannot_be_used(tmp_path
     kept = [90 + number for number, row in enumerate(BAD) if row[4] in ("duplicate event", "implausible time")]
     assert sorted(events["event_index"].to_pylist()) == [*range(90), *kept]
     assert len(events) + len(aside) == metrics["read"] == 98
-    assert {line.split(":")[1].strip().split(" (")[0] for line in result["failed"][:-1]} == {row[4] for row in BAD}
+    assert {line.split(":")[1].strip().split(" (")[0] for line in result["failed"][:-2]} == {row[4] for row in BAD}
+    assert result["failed"][-2].startswith("times that could not be understood: 'yesterday' …; expected ISO 8601")
     assert result["passed"]
 
 
@@ -118,6 +119,13 @@ def test_many_small_kinds_of_bad_rows_stop_together(tmp_path):
     given = [*good(10), *[("", "A", 1, "r")] * 3, *[("c", "", 1, "r")] * 3, *[("c", "A", "x", "r")] * 3]
     with pytest.raises(StoppedError, match=r"9 of 39 events refused, at most 20\.00% allowed"):
         ingest(tmp_path, csv(given))
+
+
+def test_times_that_cannot_be_understood_are_shown(tmp_path):
+    with pytest.raises(
+        StoppedError, match=r"not be understood: '31\.12\.2026 10:00', '31\.12\.2026 10:00', .* ISO 8601"
+    ):
+        ingest(tmp_path, csv([("c", "A", "31.12.2026 10:00", "r")] * 9))
 
 
 def test_an_exploding_number_of_activities_stops(tmp_path):
