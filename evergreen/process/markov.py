@@ -65,15 +65,17 @@ def markov(run: RunInput) -> RunOutput:
     cases: dict[int, deque[int]] = {}
     predictions = np.full(len(stream), -1, np.int64)
     scores = np.full(len(stream), np.nan)
-    rows = zip(stream.case.tolist(), stream.activity.tolist(), stream.asked.tolist(), scored.tolist(), strict=True)
-    for row, (case, activity, asked, counts) in enumerate(rows):
+    following = stream.next.tolist()
+    for row, (case, activity) in enumerate(zip(stream.case.tolist(), stream.activity.tolist(), strict=True)):
         path = cases.setdefault(case, deque(maxlen=max(config.order, 1)))
-        if asked:
+        if stream.asked[row]:
             before = tuple(path)
-            if counts:
+            if scored[row] and not run.ahead:
                 predictions[row], scores[row] = model.answer(before)
             model.learn(before, activity)
         path.append(activity)
+        if run.ahead and (after := following[row]) >= 0 and scored[after]:
+            predictions[after], scores[after] = model.answer(tuple(path))
         if activity == stream.end:
             del cases[case]
     run.progress.advance(len(stream))
