@@ -1,6 +1,6 @@
 """Step `discovery`: for each drift, the process before it, the process after it, and what changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ class DiscoveryConfig(CompareConfig):
 
     cases: int = Field(default=300, ge=1)
     """Different cases in the stretch on each side of a drift; fewer where another drift is nearer."""
-    model: str = "evergreen"
-    """Whose answers tell how well each activity was foreseen."""
+    model: str | None = None
+    """Whose drifts are explained, and whose answers tell how well each activity was foreseen; None: the run's own."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ class Log:
 def run(workspace: Path, params: dict[str, Any]) -> None:
     """Compare the process before and after each drift.
 
-    Reads ``data/process/events.parquet``, ``drifts.json`` (of entries that name a model only those of the configured
-    one) and, where it is there, ``predictions.parquet``. Writes the folder ``data/process/discovery``: ``drifts.json``,
-    a list of what was compared, and for each its ``<number>.json``; numbers are places in the list of drifts.
+    Reads ``data/process/events.parquet``, ``drifts.json`` (of entries that name a model only those of the one in
+    question) and, where they are there, ``metrics.json`` and ``predictions.parquet``. Writes the folder
+    ``data/process/discovery``: ``drifts.json``, a list of what was compared, and for each its ``<number>.json``;
+    numbers are places in the list of drifts.
 
     Raises:
         BadInputError: a file is missing or a drift is not of this log.
@@ -62,10 +63,12 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     config = DiscoveryConfig.read(params.get("discovery", {}), "params.yaml: process.discovery")
     events = _needed(workspace / "data" / "process" / "events.parquet", "ingest")
     drifts = read_json(_needed(workspace / "drifts.json", "online"))
-    numbers = drifts_of(drifts, config.model)
+    metrics = workspace / "metrics.json"
+    model = config.model or shown_model(read_json(metrics) if metrics.is_file() else {}) or ""
+    numbers = drifts_of(drifts, model)
     folder = workspace / "data" / "process" / "discovery"
     chosen = [drifts[number] for number in numbers]
-    found = compare_drifts(workspace, read_log(events), chosen, config) if chosen else []
+    found = compare_drifts(workspace / "predictions.parquet", model, read_log(events), chosen, config) if chosen else []
 
     def write(part: Path) -> None:
         part.mkdir(parents=True)
@@ -81,10 +84,10 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
 
 
 def compare_drifts(
-    workspace: Path, log: Log, drifts: Sequence[dict[str, Any]], config: DiscoveryConfig
+    ledger: Path, model: str, log: Log, drifts: Sequence[dict[str, Any]], config: DiscoveryConfig
 ) -> list[dict[str, Any]]:
-    """Compare the process before and after each of these drifts."""
-    answers = read_answers(workspace / "predictions.parquet", config.model, log.event_index, log.micros)
+    """Compare the process before and after each of these drifts, and the answers of a model to it."""
+    answers = read_answers(ledger, model, log.event_index, log.micros)
     places = change_places(log, drifts)
     bounds = sorted({0, len(log.case), *places})
 
@@ -101,6 +104,18 @@ def _needed(path: Path, step: str) -> Path:
     if not path.is_file():
         raise BadInputError(f"Discovery needs {path}, which the step {step!r} writes. Run `evergreen run process`.")
     return path
+
+
+def shown_model(metrics: Mapping[str, Any]) -> str | None:
+    """The model that a run is about: the one metrics.json says, else Evergreen's, else the best; None if none ran."""
+    models = metrics.get("models", {})
+    if not models:
+        return None
+    named = metrics.get("drifts", {}).get("model")
+    if named in models:
+        return str(named)
+    best = max(models, key=lambda name: models[name].get("macro_f1") or 0.0)
+    return "evergreen" if "evergreen" in models else str(best)
 
 
 def drifts_of(drifts: Sequence[dict[str, Any]], model: str) -> list[int]:

@@ -13,7 +13,7 @@ from evergreen.config import Config
 from evergreen.files import write_atomically
 from evergreen.process.discovery import DiscoveryConfig
 from evergreen.report import process_graph, process_scores, process_words
-from evergreen.report.change_words import changes, duration
+from evergreen.report.change_words import DAY, changes, duration
 from evergreen.report.identity import without_places
 from evergreen.report.page import MISSING, render
 from evergreen.report.process_figures import f_over_time
@@ -99,9 +99,13 @@ def model_rows(inputs: ProcessInputs) -> list[Record]:
         rows.append(
             {key: found.get(key) for key in keys}
             | {"name": name, "note": process_words.note(name), "main": name == inputs.main, "gain": gain}
-            | {"remaining": duration(found.get("remaining_time_mae"))}
+            | {"remaining": _days(found.get("remaining_time_mae"))}
         )
     return rows
+
+
+def _days(days: float | None) -> str:
+    return duration(None if days is None else days * DAY)
 
 
 def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
@@ -119,9 +123,10 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
                 "detector": drift.get("detector") or MISSING,
                 "adaptation": drift.get("adaptation") or MISSING,
                 "gain": drift.get("gain"),
-                "decision": process_words.decision_text(drift),
+                "decision": drift.get("decision") or MISSING,
+                "reason": drift.get("reason") or "",
                 "took_over": process_words.took_over(drift),
-                "cost": process_words.cost_text(drift.get("cost", drift.get("flops"))),
+                "cost": process_words.cost_text(drift.get("cost")),
                 "found": found,
                 "picture": picture,
                 "changed": _changed(found) if found else [],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
 from evergreen.files import read_json
-from evergreen.process.discovery import drifts_of
+from evergreen.process.discovery import drifts_of, shown_model
 from evergreen.process.layout import ProcessLayout
 
 Record = dict[str, Any]
@@ -77,7 +77,7 @@ def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessIn
         )
     found = read_json(metrics)
     models, answers = found.get("models", {}), read_answers(workspace / "predictions.parquet")
-    main = main_model(models, list(answers))
+    main = shown_model(found) or next(iter(answers), None)
     drifts = _json(workspace / "drifts.json") or []
     numbers = drifts_of(drifts, main or "")
     return ProcessInputs(
@@ -90,15 +90,6 @@ def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessIn
         discovery=_discovery(layout.data / "discovery", drifts, numbers),
         answers=answers,
     )
-
-
-def main_model(models: Mapping[str, Record], answered: Sequence[str]) -> str | None:
-    """The model that the report is about: Evergreen's, or the best of those that ran."""
-    names = [*models, *(name for name in answered if name not in models)]
-    own = [name for name in names if name == "evergreen" or name.startswith("evergreen-")]
-    if own or not names:
-        return own[0] if own else None
-    return max(names, key=lambda name: models.get(name, {}).get("macro_f1") or 0.0)
 
 
 def _json(path: Path) -> Any:

@@ -90,7 +90,7 @@ def cards(inputs: ProcessInputs) -> list[Card]:
                 Card("Against the best other", points(gain), f"points, {other}", "good" if gain > 0 else "bad")
             )
     if measured.get("remaining_time_mae") is not None:
-        found.append(Card("Remaining time", duration(measured["remaining_time_mae"]), "mean absolute error"))
+        found.append(Card("Remaining time", duration(measured["remaining_time_mae"] * DAY), "mean absolute error"))
     if measured.get("outcome_auc") is not None:
         found.append(Card("Outcome", f"{measured['outcome_auc']:.3f}", "area under the ROC curve"))
     promoted = sum(took_over(drift) for drift in inputs.drifts)
@@ -103,18 +103,7 @@ def cards(inputs: ProcessInputs) -> list[Card]:
 
 def took_over(drift: Record) -> bool:
     """Whether a drift led to a new model in service."""
-    decision = drift.get("decision")
-    if isinstance(decision, dict):
-        return bool(decision.get("promote"))
-    return decision in ("promote", "promoted", True)
-
-
-def decision_text(drift: Record) -> str:
-    """What was decided, short."""
-    decision = drift.get("decision")
-    if isinstance(decision, dict):
-        return "promoted" if decision.get("promote") else "kept"
-    return MISSING if decision is None else str(decision)
+    return drift.get("decision") in ("promoted", "replace")
 
 
 def cost_text(cost: Any) -> str:

@@ -228,6 +228,7 @@ def test_the_moment_of_the_change_counts_not_that_of_the_alarm(tmp_path: Path) -
 def test_only_the_drifts_of_the_model_are_explained(tmp_path: Path) -> None:
     drifts = [at(100, model="darwin"), at(740, model="evergreen"), at(900, model="darwin"), at(940)]
     place = workspace(tmp_path, drifts)
+    write_json(place / "metrics.json", {"models": {"darwin": {}, "evergreen": {}}, "drifts": {"model": "evergreen"}})
     discovery.run(place, {})
     folder = place / "data" / "process" / "discovery"
     assert [entry["number"] for entry in read_json(folder / "drifts.json")] == [1, 3]
@@ -235,6 +236,20 @@ def test_only_the_drifts_of_the_model_are_explained(tmp_path: Path) -> None:
     assert read_json(folder / "3.json")["before"]["events"] == 200  # darwin's drifts bound nothing
     discovery.run(place, {"discovery": {"model": "darwin"}})
     assert [entry["number"] for entry in read_json(folder / "drifts.json")] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({}, None),
+        ({"models": {}, "drifts": {"model": None}}, None),
+        ({"models": {"markov": {"macro_f1": 0.5}, "evergreen": {"macro_f1": 0.4}}}, "evergreen"),
+        ({"models": {"markov": {"macro_f1": 0.5}, "darwin": {"macro_f1": 0.4}}}, "markov"),
+        ({"models": {"markov": {}, "darwin": {"macro_f1": 0.4}}, "drifts": {"model": "markov"}}, "markov"),
+    ],
+)
+def test_a_run_is_about_one_model(metrics: dict[str, Any], expected: str | None) -> None:
+    assert discovery.shown_model(metrics) == expected
 
 
 def test_a_drift_at_the_very_start_has_nothing_before_it(tmp_path: Path) -> None:
@@ -296,7 +311,7 @@ def test_f_before_and_after_comes_from_the_ledger(tmp_path: Path) -> None:
     ledger = known.assign(model="evergreen", prediction=said)
     other = known.assign(model="markov", prediction="A")
     place = workspace(tmp_path, [at(940)], pd.concat([ledger, other]).sample(frac=1, random_state=0))
-    discovery.run(place, {"discovery": {"cases": 50}})
+    discovery.run(place, {"discovery": {"cases": 50, "model": "evergreen"}})
     scores = {s["activity"]: s for s in read_json(place / "data" / "process" / "discovery" / "0.json")["scores"]}
     assert scores["A"] == {
         "activity": "A",

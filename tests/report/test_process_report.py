@@ -96,12 +96,13 @@ def make_run(folder: Path, rename: dict[str, str] | None = None) -> Path:
         }
         for name, rows in zip(("evergreen", "markov", "static"), answers, strict=True)
     }  # fmt: skip
-    models["evergreen"] |= {"remaining_time_mae": 9000.0, "outcome_auc": 0.87, "spread": 0.004}
-    write_json(folder / "metrics.json", {"models": models, "drifts": {"count": 4}})
+    models["evergreen"] |= {"remaining_time_mae": 0.104167, "outcome_auc": 0.87, "spread": 0.004}
+    write_json(folder / "metrics.json", {"models": models, "drifts": {"model": "evergreen", "count": 4}})
     drifts = [
         {
             "event_index": index, "timestamp": events["timestamp"][index].isoformat(), "detector": "adwin",
             "state": {"width": 64}, "adaptation": "finetune", "cost": 1.5e9, "gain": 0.02, "decision": decision,
+            "reason": "gains",
         }
         for index, decision in zip(motivating_example.changes(), DECISIONS, strict=True)
     ]  # fmt: skip
