@@ -100,6 +100,7 @@ def model_rows(inputs: ProcessInputs) -> list[Record]:
             {key: found.get(key) for key in keys}
             | {"name": name, "note": process_words.note(name), "main": name == inputs.main, "gain": gain}
             | {"remaining": _days(found.get("remaining_time_mae"))}
+            | {"naive": _days(found.get("remaining_time_mae_naive")) if found.get("remaining_time_mae_naive") else ""}
         )
     return rows
 
