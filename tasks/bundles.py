@@ -71,7 +71,8 @@ class BundleKind:
         """MLflow's signature and an input that fits it."""
         if self.domain == IMAGES:
             return image_signature(model.image_size)
-        return table_signature(import_module(self.loader).INPUTS, import_module(self.loader).OUTPUTS)
+        loader = import_module(self.loader)
+        return table_signature(loader.inputs(model), loader.OUTPUTS)
 
 
 KINDS = {
@@ -107,6 +108,6 @@ def table_signature(inputs: dict[str, str], outputs: dict[str, str]) -> tuple[Mo
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    empty: dict[str, Any] = {"string": "", "double": 0.0, "float": 0.0, "long": 0, "datetime": pd.Timestamp(0)}
+    empty: dict[str, Any] = {"string": "", "double": 0.0, "datetime": pd.Timestamp(0)}
     schemas = [Schema([ColSpec(kind, name) for name, kind in columns.items()]) for columns in (inputs, outputs)]
     return ModelSignature(*schemas), pd.DataFrame({name: [empty[kind]] for name, kind in inputs.items()})

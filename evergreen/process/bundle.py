@@ -42,6 +42,11 @@ class Champion:
     facts: dict[str, Any]
     window: int = LONG_LENGTH
 
+    @property
+    def weights_sha256(self) -> str:
+        """What the model is known by."""
+        return str(self.facts["sha256"])
+
     def say(self, window: Window) -> Said:
         """Answers for n cases as they are at the end of their windows; the outcome's columns are those of ``outcomes``.
 
