@@ -1,6 +1,6 @@
 """An event log as it is read: batches of events, collected as columns of numbers.
 
-Ten million events take 36 bytes each, and the names of cases, activities and resources once.
+An event takes 29 bytes, and the names of cases, activities and resources are kept once.
 """
 
 from collections.abc import Iterable
