@@ -6,18 +6,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from evergreen.images.augment import (
-    DRAWS,
-    LUMA,
-    AugmentConfig,
-    augment,
-    crop_boxes,
-    draw,
-    hue_rotation,
-    recolour,
-    resized_crop,
-    to_float,
-)
+from evergreen.errors import BadInputError
+from evergreen.images.augment import DRAWS, AugmentConfig, augment, draw, to_float
+from evergreen.images.colours import LUMA, Distortion, hue_rotation, recolour
+from evergreen.images.crops import crop_boxes, resized_crop
 
 
 def pictures(count: int, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -33,7 +25,7 @@ def colour_draws(count: int = 1, **values: float) -> torch.Tensor:
     return torch.tensor([[neutral[name] for name in names]]).repeat(count, 1)
 
 
-STRONG = AugmentConfig(jitter_strength=1.0)
+STRONG = Distortion(strength=1.0, jitter_probability=0.8, grey_probability=0.2)
 
 
 @pytest.mark.parametrize("u", [0.1, 0.4, 0.9])
@@ -59,11 +51,11 @@ def test_saturation_is_torchvisions(u: float) -> None:
 
 def test_brightness_then_contrast_then_saturation_compose() -> None:
     images = pictures(4) * 0.6 + 0.1
-    config = AugmentConfig(jitter_strength=0.25)
+    distortion = Distortion(0.25, 0.8, 0.2)
     expected = reference.adjust_brightness(images, 1 + 0.2 * (2 * 0.7 - 1))
     expected = reference.adjust_contrast(expected, 1 + 0.2 * (2 * 0.3 - 1))
     expected = reference.adjust_saturation(expected, 1 + 0.2 * (2 * 0.8 - 1))
-    found = recolour(images, colour_draws(4, brightness=0.7, contrast=0.3, saturation=0.8), config)
+    found = recolour(images, colour_draws(4, brightness=0.7, contrast=0.3, saturation=0.8), distortion)
     torch.testing.assert_close(found, expected, atol=3e-4, rtol=0)
 
 
@@ -111,8 +103,9 @@ def test_crop_is_torchvisions_resized_crop() -> None:
 
 
 def test_boxes_lie_inside_and_have_the_area_asked_for() -> None:
-    config = AugmentConfig(crop_scale=(0.3, 0.5), crop_ratio=(0.9, 1.1))
-    centre_y, centre_x, half_height, half_width, sign = crop_boxes(draw(5000, 1, 0, 0)[:, 0, :5], config, 32, 32).T
+    draws = draw(5000, 1, 0, 0)[:, 0, :5]
+    boxes = crop_boxes(draws, scale=(0.3, 0.5), ratio=(0.9, 1.1), flip=True, height=32, width=32)
+    centre_y, centre_x, half_height, half_width, sign = boxes.T
     assert (centre_y.abs() + half_height <= 1 + 1e-6).all()
     assert (centre_x.abs() + half_width <= 1 + 1e-6).all()
     area = half_height * half_width
@@ -150,3 +143,23 @@ def test_to_float_keeps_every_grey_level() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).repeat(1, 1, 1, 3)
     assert torch.equal((to_float(levels) * 255).round().to(torch.uint8).permute(0, 2, 3, 1), levels)
     assert draw(1, 1, 0, 0).shape[-1] == DRAWS
+
+
+def test_operations_stand_alone() -> None:
+    with pytest.raises(BadInputError, match="operations replaces flip, jitter_strength"):
+        AugmentConfig.read({"flip": False, "jitter_strength": 1.0, "operations": []}, "here")
+    with pytest.raises(BadInputError, match=r"'crop'.*'sobel'"):
+        AugmentConfig.read({"operations": [{"name": "sharpen"}]}, "here")
+    with pytest.raises(BadInputError, match="least <= largest"):
+        AugmentConfig.read({"operations": [{"name": "crop", "scale": [0.5, 0.2]}]}, "here")
+    assert AugmentConfig.read({"operations": []}, "here").operations == ()
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = AugmentConfig.read({"operations": [{"name": "crop"}, {"name": "blur", "probability": 0.5}]}, "here")
+    assert AugmentConfig.model_validate_json(recipe.model_dump_json()) == recipe
+    assert AugmentConfig.model_validate_json(AugmentConfig().model_dump_json()) == AugmentConfig()
+
+
+def test_the_table_of_more_images_begins_with_that_of_fewer() -> None:
+    assert torch.equal(draw(40, 2, 5, 1)[:7], draw(7, 2, 5, 1))
