@@ -5,6 +5,11 @@ until yesterday, and are cut where it was best until yesterday. Every few days (
 on a replay of past labels, the recent ones more often, and the linear model is fitted anew. At a drift the engine asks
 for a challenger: fine-tuned on the new regime, or trained from scratch.
 
+At decision time labels are censored: a returner is known early, a churner only ``churn_days`` after the last purchase.
+Learning from all labels of the last days would teach that everybody comes back. So a label counts from the day on which
+the example's outcome would be known either way; until then a return that is known already waits. In the published view
+examples are met on the day of their label, early returners and late churners alike, and nothing waits.
+
 What depends on the stream alone, not on the network, is shared by a learner and its challengers: :class:`Diary`.
 """
 
@@ -68,6 +73,8 @@ class Diary:
         parts: (N, 4) of every row at its first answer, see :func:`evergreen.retail.mixer.combine`; NaN before.
         log_odds: (N,) as answered.
         versions: (N,) of the weights that answered first, from 1; 0 before.
+        ready: (N,) day from which a row's label counts, see the module's text.
+        told: rows whose label counts, by that day.
         serving: the model that gave the latest first answers.
         archive: the models that answered, by version.
     """
@@ -82,6 +89,11 @@ class Diary:
         self.silent = Silent(data.churn_days, first, last + data.churn_days)
         self.mixer, self.threshold = Mixer(), Threshold()
         self.told: list[Rows] = []
+        self.ready = stream.told
+        if data.view == "default":
+            either_way = stream.asked + data.churn_days - stream.features[:, -3].astype(np.int64)
+            self.ready = np.maximum(stream.told, either_way)
+        self._waiting: dict[int, list[Rows]] = {}
         self._last_told = first - 1
         self.editions = 0
         self.serving: ChurnLearner | None = None
@@ -115,16 +127,31 @@ class Diary:
         for day in np.unique(stream.told[rows]).tolist():
             here = rows[stream.told[rows] == day]
             self.silent.learn(day, stream.features[here, -3].astype(np.int64), stream.labels[here])
-            answered = here[self.versions[here] > 0]
-            self.mixer.learn(self.parts[answered], stream.labels[answered])
-            self.threshold.learn(self.log_odds[answered], stream.labels[answered])
-            self.told.append(here)
-        self._last_told = int(stream.told[rows].max())
+            for ready in np.unique(self.ready[here]).tolist():
+                self._waiting.setdefault(ready, []).append(here[self.ready[here] == ready])
+            for ready in sorted(ready for ready in self._waiting if ready <= day):
+                self._count(np.concatenate(self._waiting.pop(ready)))
+            self._last_told = day
         return True
+
+    def _count(self, rows: Rows) -> None:
+        """Labels that count from now on, all of one day."""
+        labels = self.data.stream.labels
+        answered = rows[self.versions[rows] > 0]
+        self.mixer.learn(self.parts[answered], labels[answered])
+        self.threshold.learn(self.log_odds[answered], labels[answered])
+        self.told.append(rows)
+
+    def counting(self, rows: Rows) -> Rows:
+        """Those of told rows whose label counts, by the day from which it does; all of them where a class is missing."""
+        known = rows[self.ready[rows] <= self._last_told]
+        if len(np.unique(self.data.stream.labels[known])) < 2:
+            known = rows
+        return known[np.argsort(self.ready[known], kind="stable")]
 
     def recent(self, days: int) -> Rows:
         """The rows told in the last days that had any."""
-        return np.concatenate(self.told[-days:])
+        return np.concatenate([np.empty(0, np.int64), *self.told[-days:]])
 
     def begin(self) -> None:
         """Forget who answered so far: what comes now is no rehearsal any more."""
@@ -161,8 +188,9 @@ class ChurnLearner:
     def start(self, rows: Rows) -> None:
         """The first training, on rows whose labels are known."""
         self.diary.tell(rows)
-        self._train(rows, self.config.first_steps, self.config.rate)
-        self._fit_linear()
+        counting = self.diary.counting(rows)
+        self._train(counting, self.config.first_steps, self.config.rate)
+        self._fit_linear(counting)
 
     def answer(self, rows: Rows) -> Probabilities:
         """(n, 2) probabilities of staying and of churning."""
@@ -188,9 +216,9 @@ class ChurnLearner:
         self.diary.tell(rows)
         self._days += 1
         if self._days % self.config.every == 0:
-            told = np.concatenate(self.diary.told)
+            told = self.diary.recent(len(self.diary.told))
             self._train(told, self.config.steps * self.config.every, self.config.rate * self.config.later)
-            self._fit_linear()
+            self._fit_linear(self.diary.recent(self.config.linear_days))
             self.edition = self.diary.edition()
 
     def frozen(self) -> ChurnModel:
@@ -211,7 +239,7 @@ class ChurnLearner:
             steps, rate = config.first_steps, config.rate
         other.edition = self.diary.edition()
         spent = other.flops
-        other._train(rows, steps, rate)
+        other._train(self.diary.counting(rows), steps, rate)
         return other, other.flops - spent
 
     def _copy(self) -> "ChurnLearner":
@@ -228,13 +256,13 @@ class ChurnLearner:
         return torch.optim.AdamW(self.network.parameters(), lr=self.config.rate, betas=(0.9, 0.99), weight_decay=decay)
 
     def _train(self, rows: Rows, steps: int, rate: float) -> None:
-        """Mini-batches drawn from labelled rows, ordered by the day of their label; recent days more often."""
+        """Mini-batches drawn from labelled rows, ordered by the day from which they count; recent days more often."""
         if not len(rows) or not steps:
             return
         stream, config = self.diary.data.stream, self.config
         members = config.network.members
         torch.manual_seed(int(self._random.integers(2**31)))  # of dropout
-        days, first, sizes = np.unique(stream.told[rows], return_index=True, return_counts=True)
+        days, first, sizes = np.unique(self.diary.ready[rows], return_index=True, return_counts=True)
         weights = sizes * 0.5 ** ((days[-1] - days) / config.half_life)
         drawn = self._random.choice(len(days), steps * members * config.batch, p=weights / weights.sum())
         drawn = first[drawn] + (self._random.random(len(drawn)) * sizes[drawn]).astype(np.int64)
@@ -253,8 +281,9 @@ class ChurnLearner:
             self._optimiser.step()
         self.flops += BACKWARD * self.network.flops(drawn.size)
 
-    def _fit_linear(self) -> None:
-        rows = self.diary.recent(self.config.linear_days)
+    def _fit_linear(self, rows: Rows) -> None:
+        if not len(rows):
+            return
         if len(rows) > self.config.linear_rows:
             rows = np.sort(self._random.choice(rows, self.config.linear_rows, replace=False))
         stream = self.diary.data.stream
