@@ -1,6 +1,6 @@
 """All parts of the ``evergreen`` model that answer: counts, network, mixture and decision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from evergreen.process.prefixes import Window
 Numbers = NDArray[np.float64]
 
 MOST_DAYS = 3_650.0
+AT_ONCE = 1_024
+"""Cases answered in one go: what experts say of each takes several kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,19 @@ class Ensemble:
 
     def say(self, window: Window) -> Said:
         """All answers for n cases as they are at the end of their windows, with everything as it is now."""
+        parts = [self._say(_slice(window, start)) for start in range(0, max(len(window.activity), 1), AT_ONCE)]
+        columns = ([getattr(part, field.name) for part in parts] for field in fields(Said))
+        return Said(*(np.concatenate(column) for column in columns))
+
+    def _say(self, window: Window) -> Said:
         heard = self.hear(window, np.full(len(window.activity), self.known), None)
         probabilities = self.mixture.answer(heard.opinions)
         return Said(probabilities, self.decision.decide(probabilities), heard.remaining_days, heard.outcome)
+
+
+def _slice(window: Window, start: int) -> Window:
+    part = slice(start, start + AT_ONCE)
+    return Window(window.activity[part], window.resource[part], window.numbers[part])
 
 
 def _wide(values: torch.Tensor, classes: int) -> NDArray[np.float32]:
