@@ -22,12 +22,12 @@ import pydantic
 import torch
 
 from evergreen.config import Config
-from evergreen.errors import BadInputError
 from evergreen.process.darwin_network import Network, answer
 from evergreen.process.darwin_pairs import Pairs
 from evergreen.process.darwin_search import Embedding, Found, Recipe, search
 from evergreen.process.protocol import RunInput, RunOutput
 from evergreen.process.stream import SECOND_US
+from evergreen.process.warm_up import asked_rows
 
 Adaptation = Literal["finetune", "retrain", "never"]
 
@@ -99,16 +99,12 @@ def follow(run: RunInput, adaptation: Adaptation) -> RunOutput:
         adaptation: what to do after a drift.
 
     Raises:
-        BadInputError: the warm-up has no event that follows another one of its case.
+        BadInputError: the warm-up has nothing to learn from.
     """
     config = DarwinConfig.read(run.settings, "settings of darwin")
-    pairs = Pairs.of(run.stream)
-    first = int(np.searchsorted(pairs.row, run.cut))
-    if not first:
-        raise BadInputError(
-            f"The warm-up of {run.cut} events has no event that follows another one of its case: there is nothing to "
-            "learn from. Take a longer log or a longer warm-up."
-        )
+    rows, first = asked_rows(run)
+    pairs = Pairs.of(run.stream, rows)
+    torch.set_num_threads(run.threads)
     began = time.perf_counter()
     generator = torch.Generator().manual_seed(run.seed)
     recipe = Recipe(pairs, config.embedding, config.embedding_epochs, config.epochs, generator)

@@ -111,8 +111,7 @@ class Network(nn.Module):
         for layer in range(1, len(self.recurrent)):
             gates = self._dropped(hidden) @ self.inputs[layer] + self.bias[layer]
             hidden = FusedLstm.apply(gates, self.recurrent[layer])
-        logits: torch.Tensor = torch.addmm(self.output_bias, self._dropped(hidden[-1]), self.output)
-        return logits
+        return self._dropped(hidden[-1]) @ self.output + self.output_bias
 
     def flops(self, windows: int, steps: int) -> float:
         """Multiplications and additions for so many windows of that length, without the savings of this class."""
@@ -131,8 +130,8 @@ class Network(nn.Module):
         return (torch.rand(rows, columns, generator=self.generator) * 2 - 1) * limit
 
     def _orthogonal(self, cells: int) -> torch.Tensor:
-        drawn = torch.randn(4 * cells, cells, generator=self.generator)
-        return torch.linalg.qr(drawn).Q.T.contiguous()
+        basis: torch.Tensor = torch.linalg.qr(torch.randn(4 * cells, cells, generator=self.generator)).Q
+        return basis.T.contiguous()
 
 
 def _forget_less(cells: int) -> torch.Tensor:

@@ -38,9 +38,8 @@ class Pairs:
     length: Rows
 
     @classmethod
-    def of(cls, stream: EventStream) -> Self:
-        """All pairs of a stream."""
-        row = np.flatnonzero(stream.asked)
+    def of(cls, stream: EventStream, row: Rows) -> Self:
+        """The pairs of the rows of a stream that are to be predicted, none of them the first of its case."""
         windows, window = distinct_rows(PublishedPrefixes(stream).before(row).astype(np.int64))
         order = np.argsort(stream.case, kind="stable")
         kept = ~_third_of_a_run(stream)[order]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from evergreen.config import Config
-from evergreen.errors import BadInputError
 from evergreen.process.prefixes import LongPrefixes
 from evergreen.process.protocol import RunInput, RunOutput
+from evergreen.process.warm_up import asked_rows
 
 Ints = NDArray[np.int64]
 
@@ -114,48 +114,48 @@ class _Follower:
 
     def __init__(self, run: RunInput) -> None:
         self.run, self.config = run, PauwelsConfig.read(run.settings, "settings of pauwels")
+        torch.set_num_threads(run.threads)
         self.generator = torch.Generator().manual_seed(run.seed)
-        self.rows = np.flatnonzero(run.stream.asked)
+        self.rows, self.first = asked_rows(run)
         self.prefixes = LongPrefixes(run.stream, self.config.length)
         self.known = np.maximum.accumulate(run.stream.activity) + 1  # activities up to each row: codes go by appearance
 
     def follow(self, retrain: bool) -> RunOutput:
         """Answer a window of events, learn from it, go on."""
-        config, rows = self.config, self.rows
-        first = int(np.searchsorted(rows, self.run.cut))
-        if not first:
-            raise BadInputError(
-                f"The warm-up of {self.run.cut} events has no event that follows another one of its case: there is "
-                "nothing to learn from. Take a longer log or a longer warm-up."
-            )
+        rows, first, stream = self.rows, self.first, self.run.stream
+        begins = np.arange(first, len(rows), self.config.every)  # (U,) the pairs that each model is the first to meet
+        asked_at = stream.previous[rows[first:]] if self.run.ahead else rows[first:] - 1
+        learned = rows[begins[1:] - 1]  # (U - 1,) rows after which the next model answers
+        version = np.searchsorted(learned, asked_at, side="right")
+        predictions, scores = np.zeros(len(version), np.int64), np.zeros(len(version))
         seconds = {"warm_up": -time.perf_counter(), "answer": 0.0, "adapt": 0.0}
         network = self._anew(0, first)
         seconds["warm_up"] += time.perf_counter()
         self.run.progress.advance(self.run.cut)
-        answers, told = [], self.run.cut
-        for begin in range(first, len(rows), config.every):
-            end = min(begin + config.every, len(rows))
+        told = self.run.cut
+        for k, end in enumerate([*begins[1:].tolist(), len(rows)][: len(begins)]):
+            asked = np.flatnonzero(version == k)
             seconds["answer"] -= time.perf_counter()
-            answers.append(network.answer(self._pairs(begin, end)[0]))
+            predictions[asked], scores[asked] = network.answer(self._windows(rows[first + asked]))
             seconds["answer"] += time.perf_counter()
             self.run.progress.advance(int(rows[end - 1]) - told)
             told = int(rows[end - 1])
             seconds["adapt"] -= time.perf_counter()
             if end < len(rows) and retrain:
-                network = self._anew(max(0, end - config.keep), end)
+                network = self._anew(max(0, end - self.config.keep), end)
             elif end < len(rows):
-                self._update(network, begin, end)
+                self._update(network, int(begins[k]), end)
             seconds["adapt"] += time.perf_counter()
-        self.run.progress.advance(len(self.run.stream) - told)
-        predictions, scores = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-        versions = 1 + np.arange(len(predictions)) // config.every
-        return RunOutput(rows[first:], predictions, scores, versions, seconds=seconds)
+        self.run.progress.advance(len(stream) - told)
+        return RunOutput(rows[first:], predictions, scores, version + 1, seconds=seconds)
+
+    def _windows(self, rows: Ints) -> torch.Tensor:
+        return torch.from_numpy(self.prefixes.before(rows).activity.astype(np.int64))
 
     def _pairs(self, begin: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, L) windows and (n,) labels of pairs ``begin`` to ``end`` - 1."""
         rows = self.rows[begin:end]
-        windows = self.prefixes.before(rows).activity.astype(np.int64)
-        return torch.from_numpy(windows), torch.from_numpy(self.run.stream.activity[rows].astype(np.int64))
+        return self._windows(rows), torch.from_numpy(self.run.stream.activity[rows].astype(np.int64))
 
     def _update(self, network: SingleLayer, begin: int, end: int) -> None:
         windows, labels = self._pairs(begin, end)
