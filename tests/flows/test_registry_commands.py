@@ -240,7 +240,7 @@ def test_score_without_a_champion_says_what_to_do(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"domain": "retail"}, "No domain 'retail' to score"),
+        ({"domain": "weather"}, "No domain 'weather' to score"),
         ({"--output": "p.json"}, "ends in '.json', expected .parquet or .csv"),
         ({"--input": "no/such/place"}, "does not exist"),
     ],
