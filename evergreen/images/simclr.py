@@ -9,75 +9,66 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
-from evergreen.config import Config
 from evergreen.errors import BadInputError
-from evergreen.images.augment import AugmentConfig, augment, draw, to_float
-from evergreen.images.encoders import Encoder, EncoderConfig, build_encoder, projection_head
+from evergreen.images.augment import draw
+from evergreen.images.bundle import embed_batches
+from evergreen.images.contrastive import SimCLR, backward, two_views
+from evergreen.images.distributed import ALONE, Processes, start_alike, synchronise
+from evergreen.images.encoders import Encoder
 from evergreen.images.imageset import ImageSet
-from evergreen.images.losses import alignment, nt_xent, uniformity
+from evergreen.images.losses import alignment, uniformity
+from evergreen.images.monitors import CollapseWatch, check_gates, feature_std, knn_accuracy, rankme
+from evergreen.images.simclr_config import SimCLRConfig, check
 from evergreen.progress import Progress
 from evergreen.training import checkpoints
-from evergreen.training.optimisers import set_learning_rate, sgd
-from evergreen.training.precision import Precision, Resolved, autocast, resolve
-from evergreen.training.schedules import warmup_cosine
+from evergreen.training.optimisers import build_optimiser, set_learning_rate
+from evergreen.training.precision import Resolved, resolve
+from evergreen.training.schedules import scaled_rate, warmup_cosine
 
-MIN_IMAGES = 16
+__all__ = ["Pretrained", "SimCLR", "SimCLRConfig", "epoch_order", "pretrain", "two_views"]
 
-
-class SimCLRConfig(Config):
-    """How the encoder is pretrained.
-
-    ``view_sizes`` lists the side of the views in pixels; the epochs are shared out among them in order. Views smaller
-    than the images cost less by the square of the ratio, and in a short run more epochs are worth more than pixels.
-    """
-
-    encoder: EncoderConfig = EncoderConfig()
-    augment: AugmentConfig = AugmentConfig()
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(default=256, ge=4)
-    view_sizes: tuple[int, ...] = (16,)
-    temperature: float = Field(default=0.5, gt=0)
-    learning_rate: float = Field(default=0.3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
-    head_hidden: int = 512
-    head_output: int = 128
-    precision: Precision = "auto"
-
-    def batches(self, images: int) -> tuple[int, int]:
-        """Size of a batch and batches in an epoch: a small set is one batch, a last incomplete one is left out."""
-        size = min(self.batch_size, images)
-        return size, images // size
-
-    def view_size(self, epoch: int) -> int:
-        """Side of the views in a 0-based epoch."""
-        return self.view_sizes[epoch * len(self.view_sizes) // self.epochs]
+KNN_IMAGES = 2000
+"""The online kNN looks at no more labelled images than these."""
 
 
 @dataclass
 class Pretrained:
-    """An encoder, how it got there, and the format it was computed in."""
+    """An encoder with the head it was trained with, how it got there, and the format it was computed in."""
 
     encoder: Encoder
     history: list[dict[str, Any]]
     precision: Resolved
+    head: nn.Module
 
 
-class SimCLR(nn.Module):
-    """Encoder f and projection head g."""
+@dataclass
+class Run:
+    """What stays the same from step to step, and ``place``: where the run is, as the checkpoint has it.
 
-    def __init__(self, config: SimCLRConfig) -> None:
-        super().__init__()
-        self.encoder = build_encoder(config.encoder)
-        self.head = projection_head(self.encoder.features, config.head_hidden, config.head_output)
+    ``labels`` is (images,) on the device, -1 where unknown, or None.
+    """
 
-    def forward(self, views: Tensor) -> Tensor:
-        projections: Tensor = self.head(self.encoder(views))
-        return projections
+    model: SimCLR
+    optimiser: torch.optim.Optimizer
+    images: ImageSet
+    config: SimCLRConfig
+    seed: int
+    device: torch.device
+    precision: Resolved
+    progress: Progress
+    labels: Tensor | None
+    processes: Processes
+    checkpoint: Path | None
+    place: dict[str, Any]
+    watch: CollapseWatch
+
+    def save(self, **place: Any) -> None:
+        """Note where the run is, and let one process write it down."""
+        self.place |= place | {"collapse": self.watch.counts}
+        if self.checkpoint and self.processes.writes:
+            checkpoints.save(self.checkpoint, self.model, self.optimiser, self.place)
 
 
 def pretrain(
@@ -88,6 +79,8 @@ def pretrain(
     progress: Progress,
     checkpoint: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    processes: Processes = ALONE,
 ) -> Pretrained:
     """Pretrain an encoder on unlabelled images.
 
@@ -97,32 +90,44 @@ def pretrain(
         seed: of weights, order and views.
         device: where it runs.
         progress: told of every image pair.
-        checkpoint: folder written after every epoch and read at the start: a run that was cut off goes on exactly.
-        on_epoch: called with each epoch's record {epoch, loss, learning_rate, alignment, uniformity, view_size}.
+        checkpoint: folder written after every epoch and every ``checkpoint_steps``, and read at the start: a run that
+            was cut off anywhere goes on exactly.
+        on_epoch: called with each epoch's record {epoch, loss, learning_rate, alignment, uniformity, view_size,
+            feature_std, rankme and, given labels, knn_accuracy}; feature_std and rankme are of the last step's
+            projections.
+        labels: (images,) class numbers, -1 where unknown, for the loss ``supervised`` and the online kNN.
+        processes: who trains together; each calls this with the same arguments.
 
     Raises:
-        BadInputError: there are too few images, or the loss is no number any more.
+        BadInputError: there are too few images or labels for the recipe, or the loss is no number any more.
+        StoppedError: the projections have collapsed, or the result does not pass its gates.
     """
-    if len(images) < MIN_IMAGES:
-        raise BadInputError(
-            f"Pretraining needs at least {MIN_IMAGES} images, found {len(images)} in the training windows. "
-            "Ingest more images."
-        )
+    check(config, len(images), labels, processes)
     precision = resolve(config.precision, device)
     torch.manual_seed(seed)
     model = SimCLR(config).to(device)
-    optimiser = sgd([model], config.momentum, config.weight_decay)
-    done = (checkpoints.load(checkpoint, model, optimiser) if checkpoint else None) or {"epoch": 0, "history": []}
-    history: list[dict[str, Any]] = done["history"]
-    progress.advance(done["epoch"] * math.prod(config.batches(len(images))))
-    for epoch in range(done["epoch"], config.epochs):
-        record = run_epoch(model, optimiser, images, config, seed, epoch, device, precision, progress)
+    if processes.world > 1:
+        synchronise(model, device)
+    optimiser = build_optimiser(config.optimiser, [model], config.momentum, config.weight_decay)
+    done = checkpoints.load(checkpoint, model, optimiser) if checkpoint else None
+    start_alike(model, done, processes)
+    place = done or {"epoch": 0, "step": 0, "sums": [0.0, 0.0, 0.0], "history": [], "collapse": {}}
+    known = None if labels is None else torch.from_numpy(labels).to(device)
+    watch = CollapseWatch(config.collapse, place["collapse"])
+    run = Run(
+        model, optimiser, images, config, seed, device, precision, progress, known, processes, checkpoint, place, watch
+    )
+    batch, steps = config.batches(len(images), processes.world)
+    progress.advance((place["epoch"] * steps + place["step"]) * batch)
+    history: list[dict[str, Any]] = place["history"]
+    for epoch in range(place["epoch"], config.epochs):
+        record = run_epoch(run, epoch)
         history.append(record)
-        if checkpoint:
-            checkpoints.save(checkpoint, model, optimiser, {"epoch": epoch + 1, "history": history})
+        run.save(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0], history=history)
         if on_epoch:
             on_epoch(record)
-    return Pretrained(model.encoder.eval(), history, precision)
+    check_gates(config.gates, history[-1])
+    return Pretrained(model.encoder.eval(), history, precision, model.head.eval())
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -130,77 +135,95 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def run_epoch(
-    model: SimCLR,
-    optimiser: torch.optim.Optimizer,
-    images: ImageSet,
-    config: SimCLRConfig,
-    seed: int,
-    epoch: int,
-    device: torch.device,
-    precision: Resolved,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Train one epoch; the last incomplete batch is left out. Returns its record.
+def run_epoch(run: Run, epoch: int) -> dict[str, Any]:
+    """Train one epoch from ``run.place`` on; the last incomplete batch is left out. Returns its record.
 
     The sums stay on the device: reading them at every step would make a GPU wait.
     """
-    model.train()
+    config, processes = run.config, run.processes
+    run.model.train()
     size = config.view_size(epoch)
-    batch, steps = config.batches(len(images))
-    order = epoch_order(len(images), seed, epoch)
-    draws = draw(len(images), views=2, seed=seed, epoch=epoch)
-    sums = torch.zeros(3, device=device)
-    rate = 0.0
-    for step in range(steps):
-        rows = order[step * batch : (step + 1) * batch]
-        rate = warmup_cosine(
-            epoch * steps + step,
-            config.epochs * steps,
-            config.learning_rate,
-            math.ceil(config.warmup_fraction * config.epochs * steps),
-        )
-        set_learning_rate(optimiser, rate)
-        views = two_views(images.take(rows).to(device), draws[torch.from_numpy(rows)].to(device), config, size)
-        sums += train_step(model, optimiser, views, config.temperature, precision)
+    batch, steps = config.batches(len(run.images), processes.world)
+    order = epoch_order(len(run.images), run.seed, epoch)
+    draws = draw(len(run.images), views=2, seed=run.seed, epoch=epoch)
+    sums = torch.tensor(run.place["sums"], device=run.device)
+    peak = scaled_rate(config.learning_rate, config.scaling, batch)
+    warmup = math.ceil(config.warmup_fraction * config.epochs * steps)
+    rate, z = 0.0, torch.empty(0)
+    for step in range(run.place["step"], steps):
+        rows = processes.share(order[step * batch : (step + 1) * batch])
+        rate = warmup_cosine(epoch * steps + step, config.epochs * steps, peak, warmup)
+        set_learning_rate(run.optimiser, rate)
+        chosen = torch.from_numpy(rows)
+        views = two_views(run.images.take(rows).to(run.device), draws[chosen].to(run.device), config, size)
+        labels = None if run.labels is None else run.labels[chosen.to(run.device)]
+        figures, z = train_step(run, views, labels)
+        sums += figures
         every = 20  # steps between two readings of the loss
-        progress.advance(batch, **({"loss": f"{sums[0].item() / (step + 1):.3f}"} if step % every == 0 else {}))
+        run.progress.advance(batch, **({"loss": f"{sums[0].item() / (step + 1):.3f}"} if step % every == 0 else {}))
+        if config.collapse.every and (epoch * steps + step + 1) % config.collapse.every == 0:
+            look_for_collapse(run, float(figures[0]), z, epoch, step)
+        if config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0 and step + 1 < steps:
+            run.save(epoch=epoch, step=step + 1, sums=sums.tolist())
+    run.place |= {"step": 0, "sums": [0.0, 0.0, 0.0]}
     loss, align, uniform = (sums / steps).tolist()
-    if not math.isfinite(loss):
-        raise BadInputError(
-            f"The contrastive loss became {loss} in epoch {epoch + 1}. Lower images.pretrain.learning_rate "
-            f"({config.learning_rate}) or set precision: fp32 in params.yaml."
-        )
-    return {
+    check_number(loss, epoch, config)
+    record = {
         "epoch": epoch + 1,
         "loss": loss,
         "learning_rate": rate,
         "alignment": align,
         "uniformity": uniform,
         "view_size": size,
+        "feature_std": float(feature_std(z)),
+        "rankme": float(rankme(z)),
     }
+    return record | online_knn(run)
 
 
-def two_views(images: Tensor, draws: Tensor, config: SimCLRConfig, size: int) -> Tensor:
-    """Both views of a batch, (2N, 3, size, size): first all first views, then all second ones.
+def look_for_collapse(run: Run, loss: float, z: Tensor, epoch: int, step: int) -> None:
+    """Stop a run whose projections have become all the same, or whose loss is no number."""
+    check_number(loss, epoch, run.config)
+    chance = math.log(len(z) - 1) if run.config.loss == "nt_xent" else None
+    run.watch.look(loss, z, chance, f"epoch {epoch + 1}, step {step + 1}")
+
+
+def check_number(loss: float, epoch: int, config: SimCLRConfig) -> None:
+    """Complain of a loss that is not finite."""
+    if not math.isfinite(loss):
+        raise BadInputError(
+            f"The contrastive loss became {loss} in epoch {epoch + 1}. Lower images.pretrain.learning_rate "
+            f"({config.learning_rate}) or set precision: fp32 in params.yaml."
+        )
+
+
+def online_knn(run: Run) -> dict[str, float]:
+    """{knn_accuracy} of the encoder as it is, leave-one-out on the labelled images; empty with fewer than two."""
+    if run.labels is None:
+        return {}
+    known = (run.labels >= 0).nonzero().squeeze(1)[:KNN_IMAGES]
+    if len(known) < 2:
+        return {}
+    images = run.images.take(known.cpu().numpy()).numpy()
+    features = torch.cat(list(embed_batches(run.model.encoder, images, run.images.size, run.precision)))
+    return {"knn_accuracy": knn_accuracy(features, run.labels[known])}
+
+
+def train_step(run: Run, views: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent.
 
     Args:
-        images: uint8 (N, H, W, 3).
-        draws: (N, 2, DRAWS).
+        run: what is trained.
+        views: (2n, 3, S, S) of this process's images.
+        labels: (n,) of them, or None.
+
+    Returns:
+        (3,) loss, alignment and uniformity before it, and the projections (2N, D) of all processes.
     """
-    batch = to_float(images)
-    return torch.cat([augment(batch, draws[:, view], config.augment, size) for view in (0, 1)])
-
-
-def train_step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, views: Tensor, temperature: float, precision: Resolved
-) -> Tensor:
-    """One step of gradient descent; returns (3,): loss, alignment and uniformity before it."""
-    with autocast(precision, views.device):
-        z = model(views)
-    loss = nt_xent(z, temperature)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
+    run.optimiser.zero_grad(set_to_none=True)
+    loss, z = backward(run.model, views, labels, run.config, run.precision, run.processes)
+    run.optimiser.step()
+    if run.model.bank is not None:
+        run.model.bank.remember(z)
     with torch.no_grad():
-        return torch.stack([loss.detach(), alignment(z), uniformity(z)])
+        return torch.stack([loss, alignment(z), uniformity(z)]), z

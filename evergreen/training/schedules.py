@@ -1,6 +1,24 @@
 """Learning-rate schedules as plain functions of the step."""
 
 import math
+from typing import Literal
+
+Scaling = Literal["none", "linear", "sqrt"]
+REFERENCE_BATCH = 256
+
+
+def scaled_rate(rate: float, scaling: Scaling, batch: int) -> float:
+    """The learning rate for a batch size, from that for a batch of 256 (Chen et al. 2020, sections 2.2 and B.1).
+
+    The paper's 0.3·B/256 is ``rate`` 0.3 scaled ``linear``, its 0.075·√B is ``rate`` 1.2 scaled ``sqrt``.
+
+    >>> [scaled_rate(0.3, scaling, 1024) for scaling in ("none", "linear", "sqrt")]
+    [0.3, 1.2, 0.6]
+    """
+    if scaling == "none":
+        return rate
+    ratio = batch / REFERENCE_BATCH
+    return rate * (ratio if scaling == "linear" else math.sqrt(ratio))
 
 
 def warmup_cosine(step: int, steps: int, peak: float, warmup: int) -> float:
