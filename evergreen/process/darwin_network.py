@@ -1,7 +1,7 @@
 """DARWIN's network: vectors of the last activities, LSTM layers with dropout, softmax; and how it is trained.
 
 Vectors are frozen, so what the first layer's gates get from an activity is one row of a small table, whatever the
-vectors' size; and the first layer sees each distinct window of a batch once. Both change nothing in the result.
+vectors' size; and in large batches the first layer sees each distinct window once. Both change nothing in the result.
 """
 
 import math
@@ -93,25 +93,29 @@ class Network(nn.Module):
             copy.output_bias = nn.Parameter(torch.cat([self.output_bias.detach(), torch.zeros(new)]))
         return copy
 
-    def forward(self, windows: torch.Tensor, which: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) for (B, L) codes of activities."""
+        return self.logits(self.places(windows))
+
+    def places(self, windows: torch.Tensor) -> torch.Tensor:
+        """(L, B) where the first layer finds what activities give to its gates; 0 for padding and unknown ones."""
+        return torch.where((windows >= 0) & (windows < len(self.vectors)), windows + 1, 0).T
+
+    def logits(self, places: torch.Tensor, which: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B, C).
 
         Args:
-            windows: (U, L) codes of activities; those below 0 or without a vector count as padding.
+            places: (L, U) of U windows.
             which: (B,) the window of each answer; None for one answer a window.
         """
-        known = (windows >= 0) & (windows < len(self.vectors))
-        table = self.vectors @ self.inputs[0] + self.bias[0]  # (V, 4H)
-        table = torch.cat([self.bias[0][None], table])  # row 0: a vector of zeros
-        hidden: torch.Tensor = FusedLstm.apply(
-            functional.embedding((windows.T + 1) * known.T, table), self.recurrent[0]
-        )
+        table = torch.addmm(self.bias[0], functional.pad(self.vectors, (0, 0, 1, 0)), self.inputs[0])  # (V + 1, 4H)
+        hidden: torch.Tensor = FusedLstm.apply(functional.embedding(places, table), self.recurrent[0])
         if which is not None:
-            hidden = hidden[:, which]  # (L, U, H) → (L, B, H)
+            hidden = hidden.index_select(1, which)  # (L, U, H) → (L, B, H)
         for layer in range(1, len(self.recurrent)):
             gates = self._dropped(hidden) @ self.inputs[layer] + self.bias[layer]
             hidden = FusedLstm.apply(gates, self.recurrent[layer])
-        return self._dropped(hidden[-1]) @ self.output + self.output_bias
+        return torch.addmm(self.output_bias, self._dropped(hidden[-1]), self.output)
 
     def flops(self, windows: int, steps: int) -> float:
         """Multiplications and additions for so many windows of that length, without the savings of this class."""
@@ -168,18 +172,20 @@ def fit(network: Network, examples: Examples, epochs: int) -> Trained:
     training, steps = count - held, windows.shape[1]
     judged = slice(training, None) if held else slice(None)  # with fewer than five pairs all serve both
     seen, place = torch.unique(window[judged], return_inverse=True)
+    places = network.places(windows)  # (L, W)
+    crowded = network.chosen.batch > len(window[:training].unique())
     optimiser = torch.optim.Adam(network.parameters(), lr=network.chosen.rate, eps=1e-7, fused=True)
     best, state, waited, done = math.inf, _copy(network), 0, 0
     while done < epochs and waited < PATIENCE:
         network.train()
         for part in torch.randperm(training, generator=network.generator).split(network.chosen.batch):
-            distinct, which = torch.unique(window[part], return_inverse=True)
+            drawn, which = torch.unique(window[part], return_inverse=True) if crowded else (window[part], None)
             optimiser.zero_grad()
-            functional.cross_entropy(network(windows[distinct], which), label[part]).backward()
+            functional.cross_entropy(network.logits(places[:, drawn], which), label[part]).backward()
             optimiser.step()
         network.eval()
         with torch.no_grad():
-            loss = float(functional.cross_entropy(network(windows[seen])[place], label[judged]))
+            loss = float(functional.cross_entropy(network.logits(places[:, seen])[place], label[judged]))
         if loss < best:
             best, state, waited = loss, _copy(network), 0
         else:

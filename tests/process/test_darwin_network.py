@@ -58,8 +58,9 @@ def test_windows_that_are_the_same_are_one_to_the_first_layer_but_not_to_the_dro
     net = network((6, 4), dropout=0.5)
     windows, which = random_windows(3), torch.tensor([0, 2, 2, 1, 2])
     with torch.no_grad():
-        torch.testing.assert_close(net.eval()(windows, which), net(windows[which]))
-        dropped = net.train()(windows, which)
+        places = net.places(windows)
+        torch.testing.assert_close(net.eval().logits(places, which), net(windows[which]))
+        dropped = net.train().logits(places, which)
     assert not torch.equal(dropped[1], dropped[2])
 
 
