@@ -129,6 +129,7 @@ class _Watch:
         known = np.isfinite(scores)  # at decision time the first days tell rows that were never asked
         if known.any():
             good = macro_f(self.labels[rows[known]], scores[known] >= 0.5) >= self.threshold
+            self.detector._drift_detected = False  # else river starts anew after an alarm; the published system did not
             self.detector.update(int(good))  # type: ignore[no-untyped-call]
             return bool(self.detector.drift_detected)
         return False
@@ -149,7 +150,7 @@ class _Watch:
             "rows": rows,
             "flops": flops,
             "gain": None,
-            "decision": "adapted" if adapted else "kept: the window holds one class",
+            "decision": "promoted" if adapted else "kept: the window holds one class",
         }
 
 

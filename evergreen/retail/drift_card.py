@@ -16,6 +16,8 @@ from evergreen.stream.detectors.bins import Bins
 from evergreen.stream.two_sample import holm, kolmogorov_smirnov
 
 BINS = 10
+CHURN = "1"
+"""The text of churn in the ledger, as a label and as a prediction."""
 COHORTS = ("new", "returning", "loyal")
 
 
@@ -148,7 +150,7 @@ def drift_card(
 
     The customers are those decided on in the days up to the alarm and in as many days before; a customer counts once
     a side. The reasons are those of the old and of the new version for the **same** customers, so that what moved is
-    the model. The worth compares both versions on the decisions that the new one took.
+    the model. The worth compares both versions on the decisions of the days after the alarm.
 
     Args:
         entry: of drifts.json; it is part of the card.
@@ -181,7 +183,8 @@ def drift_card(
     )
     card["versions"] = list(pair)
     card["importance"] = importance_card(old, new, names)
-    card["worth"] = worth(decisions[decisions["model_version"].astype(int) == pair[1]], models[pair[0]])
+    later = decisions["day"].between(alarm, alarm + length, inclusive="right")
+    card["worth"] = worth(decisions[later], models[pair[0]], models[pair[1]])
     return card
 
 
@@ -203,10 +206,8 @@ def versions_around(
     return pair if pair and set(pair) <= set(models) else None
 
 
-def worth(decisions: pd.DataFrame, old: Answer) -> dict[str, Any] | None:
-    """The new version against the old one on the labelled decisions that the new one took.
-
-    No threshold enters: the area under the ROC curve, and the log-loss.
+def worth(decisions: pd.DataFrame, old: Answer, new: Answer) -> dict[str, Any] | None:
+    """How good two versions are on the same labelled decisions: AUC and log-loss, into which no threshold enters.
 
     Returns:
         None if the labels are not of both classes.
@@ -218,10 +219,9 @@ def worth(decisions: pd.DataFrame, old: Answer) -> dict[str, Any] | None:
     if len(np.unique(labels)) < 2:
         return None
     features = labelled[feature_names(list(labelled.columns))].to_numpy(np.float64)
-    scores = {"old": old(features), "new": labelled["score"].to_numpy(np.float64)}
     return {"decisions": len(labels)} | {
-        f"{name}_{which}": float(measure(labels, score))
-        for which, score in scores.items()
+        f"{name}_{which}": float(measure(labels, model(features)))
+        for which, model in (("old", old), ("new", new))
         for name, measure in (("auc", roc_auc_score), ("log_loss", log_loss))
     }
 
@@ -232,4 +232,4 @@ def is_churn(labels: "pd.Series[Any]") -> "pd.Series[bool]":
     >>> is_churn(pd.Series(["1", "0"])).tolist()
     [True, False]
     """
-    return labels.astype(str) == "1"
+    return labels.astype(str) == CHURN

@@ -52,6 +52,14 @@ class Explained:
     cards: list[dict[str, Any]]
 
 
+def decisions_of(examples: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger's answers with the features they were given, by time: adds customer_id, the features and ``day``."""
+    wanted = ["example_id", "customer_id", *feature_names(list(examples.columns))]
+    joined = ledger.merge(examples[wanted], on="example_id", how="inner", validate="one_to_one")
+    joined["day"] = pd.to_datetime(joined["predicted_at"], utc=True).dt.tz_localize(None).dt.floor("D")
+    return joined.sort_values("day", kind="stable", ignore_index=True)
+
+
 def explain_run(
     decisions: pd.DataFrame,
     models: Mapping[int, Answer],
