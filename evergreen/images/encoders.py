@@ -1,117 +1,103 @@
 """Image encoders by name: a function from images to feature vectors after average pooling."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from evergreen.config import Config
+from evergreen.errors import BadInputError
+from evergreen.images.backbones import TIMM, Backbone, Triple, resnet9, timm_backbone, torchvision_resnet
+from evergreen.images.crops import resized
 
-EncoderName = Literal["resnet9", "resnet18", "resnet50"]
+NAMES = ("resnet9", "resnet18", "resnet34", "resnet50")
+
+
+def known_name(name: str) -> str:
+    """The name as it is, if there is such an encoder; timm is asked when the encoder is built.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name in NAMES or (name.startswith(TIMM) and len(name) > len(TIMM)):
+        return name
+    raise ValueError(
+        f"there is no such encoder; there are {', '.join(NAMES)}, and {TIMM}NAME for any backbone of timm, "
+        f"e.g. {TIMM}inception_v3"
+    )
 
 
 class EncoderConfig(Config):
     """Which network, and how it begins.
 
-    ``stem`` is for ResNet-18 and -50: ``cifar`` is a 3×3 convolution of stride 1 without max-pooling, for small images
-    (Chen et al. 2020, appendix B.9), ``imagenet`` the original 7×7 of stride 2. ``width`` is the first layer's channel
-    count of ResNet-9.
+    ``name`` is one of ours or ``timm:NAME``. ``stem`` is for ResNet-18, -34 and -50: ``cifar`` is a 3×3 convolution of
+    stride 1 without max-pooling, for small images (Chen et al. 2020, appendix B.9), ``imagenet`` the original 7×7 of
+    stride 2. ``width`` is the first layer's channel count of ResNet-9. Images are resized to the side ``input_size`` in
+    front of the network; without it ours take images as they come and those of timm get the size they were made for.
+    ``mean`` and ``std`` normalise the channels of images in [0, 1]; without them the network's own are used.
     """
 
-    name: EncoderName = "resnet9"
-    width: int = 32
+    name: Annotated[str, AfterValidator(known_name)] = "resnet9"
+    width: int = Field(default=32, gt=0)
     stem: Literal["cifar", "imagenet"] = "cifar"
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    mean: Triple | None = None
+    std: Triple | None = None
+    input_size: int | None = Field(default=None, gt=0)
+
+    def normalised_by(self, mean: Triple, std: Triple) -> "EncoderConfig":
+        """The same with the statistics of the training images, except where a backbone of timm brings its own."""
+        return self if self.name.startswith(TIMM) else self.model_copy(update={"mean": mean, "std": std})
 
 
 class Encoder(nn.Module):
     """Normalises images and embeds them.
 
-    ``forward`` takes (N, 3, H, W) floats in [0, 1] and returns (N, ``features``).
+    ``forward`` takes (N, 3, H, W) floats in [0, 1] and returns (N, ``features``). It raises a BadInputError for images
+    that are smaller than the network can take.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, body: nn.Module, features: int, config: EncoderConfig) -> None:
+    def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
         super().__init__()
-        self.body = body
-        self.features = features
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        self.name = config.name
+        self.body = backbone.body
+        self.features = backbone.features
+        self.smallest = backbone.smallest
+        self.input_size = config.input_size or backbone.input_size
+        mean, std = config.mean or backbone.mean, config.std or backbone.std
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.input_size:
+            images = resized(images, self.input_size)
+        height, width = images.shape[2:]
+        if min(height, width) < self.smallest:
+            raise BadInputError(
+                f"{self.name} takes images of at least {self.smallest}×{self.smallest} pixels, found {height}×{width}. "
+                "Use larger images and views (view_sizes), or have them enlarged (encoder.input_size)."
+            )
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.body(normalised)
         return features
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
-    """Make an encoder with fresh weights, in channels-last layout, drawn from torch's global generator."""
-    if config.name == "resnet9":
-        body, features = resnet9(config.width)
-    else:
-        body, features = torchvision_resnet(config.name, config.stem)
-    encoder = Encoder(body, features, config)
-    return encoder.to(memory_format=torch.channels_last)
+    """Make an encoder with fresh weights, in channels-last layout, drawn from torch's global generator.
 
-
-def resnet9(width: int) -> tuple[nn.Module, int]:
-    """Eight convolutions with two residual blocks: the compact network of the DAWNBench CIFAR-10 entries.
-
-    Returns:
-        The network, which ends in average pooling, and its feature count, 8·width.
+    Raises:
+        BadInputError: timm has no such backbone, or it cannot take images of the size asked for.
     """
-    w = width
-    body = nn.Sequential(
-        convolution(3, w),
-        convolution(w, 2 * w, pool=True),
-        Residual(2 * w),
-        convolution(2 * w, 4 * w, pool=True),
-        convolution(4 * w, 8 * w, pool=True),
-        Residual(8 * w),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return body, 8 * w
-
-
-def convolution(channels_in: int, channels_out: int, pool: bool = False) -> nn.Module:
-    """3×3 convolution, batch norm, ReLU and, if asked, 2×2 max-pooling."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    ]
-    if pool:
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
-
-
-class Residual(nn.Module):
-    """Two convolutions beside an identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        branch: Tensor = self.branch(x)
-        return x + branch
-
-
-def torchvision_resnet(name: str, stem: str) -> tuple[nn.Module, int]:
-    """A torchvision ResNet without its classifier, with fresh weights."""
-    import torchvision
-
-    network = getattr(torchvision.models, name)(weights=None)
-    features = int(network.fc.in_features)
-    network.fc = nn.Identity()
-    if stem == "cifar":
-        network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        network.maxpool = nn.Identity()
-    return network, features
+    if config.name.startswith(TIMM):
+        backbone = timm_backbone(config.name.removeprefix(TIMM), config.input_size)
+    elif config.name == "resnet9":
+        backbone = resnet9(config.width)
+    else:
+        backbone = torchvision_resnet(config.name, config.stem)
+    return Encoder(backbone, config).to(memory_format=torch.channels_last)
 
 
 def projection_head(features: int, hidden: int, output: int) -> nn.Module:

@@ -20,7 +20,8 @@ from evergreen.images.encoders import EncoderConfig, build_encoder, forward_flop
         (EncoderConfig(width=8), 64, 16),
         (EncoderConfig(name="resnet18"), 512, 32),
         (EncoderConfig(name="resnet18", stem="imagenet"), 512, 64),
-        (EncoderConfig(name="resnet50"), 2048, 32),
+        (EncoderConfig(name="resnet34", stem="imagenet"), 512, 32),
+        (EncoderConfig(name="resnet50"), 2048, 16),
     ],
 )
 def test_encoders_embed_images_and_learn(config: EncoderConfig, features: int, size: int) -> None:
