@@ -124,6 +124,7 @@ class Trainee:
     def _step(self, rows: Ints, now: int) -> None:
         self.network.train()
         following, remaining, outcome = self.lessons.targets(rows, now)
+        outcome = outcome.masked_fill(outcome >= self.network.classes, -1)
         value = loss(self.network(self.lessons.inputs(self.network, rows)), following, remaining, outcome)
         self._optimiser.zero_grad(set_to_none=True)
         value.backward()

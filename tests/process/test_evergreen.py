@@ -148,6 +148,20 @@ def test_a_bundle_answers_as_the_model_does(stream: EventStream, tmp_path: Path)
     np.testing.assert_allclose(there.outcome.sum(1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("embedding", ["learned", "word2vec"])
+def test_activities_beyond_the_limit_are_seen_but_never_answered(
+    make_events: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch, embedding: str
+) -> None:
+    monkeypatch.setattr(learner, "MOST_CLASSES", 8)
+    random = np.random.default_rng(0)
+    events = [(f"c{row // 5}", f"a{random.integers(40)}", float(row), None) for row in range(900)]
+    stream = published_stream(make_events(events))
+    config = EvergreenConfig.read({**QUICK.model_dump(), "network": {"embedding": embedding, "cells": 16}}, "test")
+    output, model = follow(RunInput(stream, stream.cut, 0, 1), config, FollowingConfig())
+    assert output.predictions.max() < 8
+    assert model.parts.table.classes == 8
+
+
 def test_a_damaged_bundle_is_refused(stream: EventStream, tmp_path: Path) -> None:
     model = EvergreenLearner(Task.of(stream, stream.cut, None), QUICK, 0)
     bundle.save(tmp_path / "champion", model)
