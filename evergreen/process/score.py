@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
 from evergreen.process.bundle import Champion
-from evergreen.process.endings import Endings, default_stream
-from evergreen.process.evaluate import AT_ONCE, translated
+from evergreen.process.case_memory import CaseMemory
 from evergreen.process.expectations import ValidateConfig
 from evergreen.process.ingest import in_time, read_log
 from evergreen.process.log_source import SourceConfig, open_log
-from evergreen.process.prefixes import LongPrefixes
-from evergreen.process.stream import EventStream, Rows
 from evergreen.process.validate import judge
 
+AT_ONCE = 4_096
 INSTANT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -74,39 +72,50 @@ def score_open_cases(events: pa.Table, champion: Champion, identity: Identity) -
     Returns:
         A table of :data:`SCHEMA`.
     """
-    stream = default_stream(events, endings_of(champion))
-    rows = open_rows(stream)
-    prefixes = LongPrefixes(stream, champion.window)
+    rules = champion.facts["endings"]
+    memory = CaseMemory(int(rules["timeout_us"]), rules["activities"], champion.window)
+    last = _follow(events, memory)
+    cases = memory.cases()
     parts = [
-        _answers(stream, rows[start : start + AT_ONCE], prefixes, champion, identity)
-        for start in range(0, len(rows), AT_ONCE)
+        _answers(cases[start : start + AT_ONCE], last, memory, champion, identity)
+        for start in range(0, len(cases), AT_ONCE)
     ]
     return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
 
-def endings_of(champion: Champion) -> Endings:
-    """The rules that the model was made with."""
-    found = champion.facts.get("endings")
-    return Endings() if found is None else Endings.read(found, "config.json: endings")
+@dataclass(frozen=True)
+class LastEvent:
+    """Of a case: its row in the input, what it was, and when."""
+
+    event_index: int
+    activity: str
+    time_us: int
 
 
-def open_rows(stream: EventStream) -> Rows:
-    """The last event of each case that is not over, in time."""
-    last = np.flatnonzero(stream.next < 0)
-    return last[stream.activity[last] != stream.end] if stream.end >= 0 else last
+def _follow(events: pa.Table, memory: CaseMemory) -> dict[str, LastEvent]:
+    """Take events into the memory, in time; the last one of each case that is open."""
+    last: dict[str, LastEvent] = {}
+    times = events["timestamp"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    columns = (events["event_index"], events["case_id"], events["activity"], times, events["resource"])
+    for index, case, activity, time_us, resource in zip(*(c.to_pylist() for c in columns), strict=True):
+        last[case] = LastEvent(index, activity, time_us)
+        for closed in memory.add(case, activity, time_us, resource):
+            if closed.case_id not in memory:
+                del last[closed.case_id]
+    return last
 
 
 def _answers(
-    stream: EventStream, rows: Rows, prefixes: LongPrefixes, champion: Champion, identity: Identity
+    cases: list[str], last: dict[str, LastEvent], memory: CaseMemory, champion: Champion, identity: Identity
 ) -> pa.Table:
-    said = champion.say(translated(prefixes.at(rows), stream, champion))
+    said = champion.say(memory.window(cases, champion.activities, champion.resources, champion.window))
     names = pa.array(champion.names, pa.string())
-    at = np.arange(len(rows))
+    rows, at = [last[case] for case in cases], np.arange(len(cases))
     columns = {
-        "case_id": stream.cases.take(pa.array(stream.case[rows])).cast(pa.string()),
-        "event_index": stream.event_index[rows],
-        "activity": pa.array(stream.activities, pa.string()).take(pa.array(stream.activity[rows])),
-        "timestamp": pa.array(stream.time_us[rows], INSTANT),
+        "case_id": cases,
+        "event_index": [row.event_index for row in rows],
+        "activity": [row.activity for row in rows],
+        "timestamp": pa.array([row.time_us for row in rows], INSTANT),
         "next_activity": names.take(pa.array(said.classes)),
         "probability": said.probabilities[at, said.classes].astype(np.float64),
         "remaining_days": np.maximum(said.remaining_days, 0.0),
