@@ -25,7 +25,7 @@ class MemoryBank(nn.Module):
         super().__init__()
         self.size = size
         self.register_buffer("queue", torch.zeros(size, dimension))
-        self.register_buffer("written", torch.zeros((), dtype=torch.long))  # images ever, not only those still here
+        self.register_buffer("written", torch.zeros((), dtype=torch.long))  # entries ever, not only those still here
 
     def loss(self, z: Tensor, temperature: float) -> Tensor:
         """NT-Xent of z (2N, D) with the queue as further negatives. Does not change the queue."""
