@@ -143,7 +143,7 @@ class Diary:
         self.told.append(rows)
 
     def counting(self, rows: Rows) -> Rows:
-        """Those of told rows whose label counts, by the day from which it does; all of them where a class is missing."""
+        """The told rows whose label counts, by the day from which it does; all of them where a class is missing."""
         known = rows[self.ready[rows] <= self._last_told]
         if len(np.unique(self.data.stream.labels[known])) < 2:
             known = rows
