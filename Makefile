@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help run test test-all check format setup lock ui repro clean bench-drift bench-windows bench-process
+.PHONY: help run test test-all check format setup lock ui repro clean bench-drift bench-windows bench-process bench-retail
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -65,6 +65,9 @@ bench-drift: $(STAMP)  ## drift detectors side by side, on images and on event l
 
 bench-windows: $(STAMP)  ## records per second and memory of the window engine
 	@python benchmarks/windowing.py
+
+bench-retail: $(STAMP)  ## all churn models on two streams in both views, three seeds (EVERGREEN_BENCH_DATA); takes about an hour
+	@python benchmarks/retail.py
 
 bench-process: $(STAMP)  ## the process model and its rivals on event logs, all seeds (EVERGREEN_BENCH_DATA); takes long
 	@python benchmarks/process.py --models all
