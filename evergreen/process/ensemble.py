@@ -17,7 +17,7 @@ from evergreen.process.prefixes import Window
 Numbers = NDArray[np.float64]
 
 MOST_DAYS = 3_650.0
-AT_ONCE = 1_024
+AT_ONCE = 512
 """Cases answered in one go: what experts say of each takes several kilobytes."""
 
 
