@@ -83,16 +83,26 @@ def _stratified(scores: Floats, wanted: int, rng: np.random.Generator) -> NDArra
 def _walk(
     answer: Answer, features: Floats, row: Floats, sequence: NDArray[np.int64], end: Floats, base: float
 ) -> Floats:
-    """What each feature adds when they become known one after the other, (n, d); the ends of the walk are known."""
+    """What each feature adds when they become known one after the other, (n, d); the ends of the walk are known.
+
+    A feature that has the background's value adds nothing, and the model is not asked: of customers who bought in one
+    period only, that are most.
+    """
     count, width = features.shape
-    known = np.zeros((width - 1, width), bool)
-    for position in range(width - 1):
+    new = (features != row)[:, sequence]  # (n, d) in the order of the walk
+    last = np.where(new.any(axis=1), width - 1 - np.argmax(new[:, ::-1], axis=1), -1)  # where the customer is whole
+    whole = np.arange(width) >= last[:, None]
+    asked, place = np.nonzero(new & ~whole)
+    known = np.zeros((width, width), bool)
+    for position in range(width):
         known[position:, sequence[position]] = True
-    mixed = np.where(known[:, None, :], features[None], row)  # (d − 1, n, d)
-    between = answer(mixed.reshape(-1, width)).reshape(width - 1, count)
-    path = np.vstack([np.full((1, count), base), between, end[None]])  # (d + 1, n)
+    path = np.full((count, width + 1), base)
+    if len(asked):
+        path[asked, place + 1] = answer(np.where(known[place], features[asked], row))
+    latest = np.maximum.accumulate(np.where(new, np.arange(1, width + 1), 0), axis=1)
+    path[:, 1:] = np.where(whole, end[:, None], np.take_along_axis(path, latest, axis=1))
     added = np.empty((count, width))
-    added[:, sequence] = np.diff(path, axis=0).T
+    added[:, sequence] = np.diff(path, axis=1)
     return added
 
 
