@@ -49,6 +49,7 @@ class OnlineConfig(Config):
             :func:`evergreen.retail.stream.plan`.
         models: names, or ``all``.
         seeds: runs of each model, with seeds ``seed``, ``seed + 1``, …; the ledger has the first one's answers.
+        evergreen: settings of the model `evergreen`, see :class:`evergreen.retail.evergreen_model.EvergreenConfig`.
         views: ``own``: that of the examples' mode; ``both``: the other view of the same examples too, and the gap.
     """
 
@@ -56,6 +57,7 @@ class OnlineConfig(Config):
     initial_days: int | None = pydantic.Field(None, ge=1)
     models: tuple[str, ...] | Literal["all"] = (MAIN,)
     seeds: int = pydantic.Field(1, ge=1)
+    evergreen: dict[str, Any] = pydantic.Field(default_factory=dict)
     views: Literal["own", "both"] = "own"
 
 
@@ -68,23 +70,24 @@ class _Definition(Config):
     churn_days: int = 120
 
 
-def registry() -> dict[str, Model]:
-    """All models by name."""
+def registry(settings: Mapping[str, Any]) -> dict[str, Model]:
+    """All models by name; the settings are those of `evergreen`."""
     from evergreen.retail.baselines import BASELINES
-    from evergreen.retail.evergreen_model import run_evergreen
+    from evergreen.retail.evergreen_model import EvergreenConfig, run_evergreen
     from evergreen.retail.window_baselines import logistic_window, xgboost_window
 
-    own: dict[str, Model] = {MAIN: run_evergreen}
+    config = EvergreenConfig.read(settings, "params.yaml: retail.online.evergreen")
+    own: dict[str, Model] = {MAIN: lambda data: run_evergreen(data, config)}
     return own | BASELINES | {"logistic-window": logistic_window, "xgboost-window": xgboost_window}
 
 
-def choose(wanted: tuple[str, ...] | Literal["all"]) -> dict[str, Model]:
+def choose(wanted: tuple[str, ...] | Literal["all"], settings: Mapping[str, Any] | None = None) -> dict[str, Model]:
     """The models of these names.
 
     Raises:
         BadInputError: a name is not known.
     """
-    known = registry()
+    known = registry(settings or {})
     names = tuple(known) if wanted == "all" or "all" in wanted else tuple(dict.fromkeys(wanted))
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -100,7 +103,7 @@ def run(workspace: Path, params: Mapping[str, Any]) -> None:
     """
     config = OnlineConfig.read(params.get("online", {}), "params.yaml: retail.online")
     definition = _Definition.read(params.get("examples", {}), "params.yaml: retail.examples")
-    models = choose(config.models)
+    models = choose(config.models, config.evergreen)
     seed, threads = int(params.get("seed", 0)), int(params.get("threads", 2))
 
     def planned(view: View, at: int) -> tuple[Examples, RunInput]:

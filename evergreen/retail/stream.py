@@ -39,9 +39,9 @@ class Examples:
 def read_examples(path: Path, view: View) -> Examples:
     """Read a file of examples; only features, ``label`` and ``day`` must be there.
 
-    Without ``generated_on`` an example is asked on the day of its label, in the default view too. Without
-    ``customer_id`` all examples of a day are one group: then whole days are kept for proofs. In the published view
-    examples without a label are left out.
+    Without ``generated_on`` an example is asked on the day of its label, in the default view too, and left out if it
+    has none. Without ``customer_id`` all examples of a day are one group: then whole days are kept for proofs. In the
+    published view examples without a label are left out.
 
     Raises:
         BadInputError: the file is missing, is no file of examples, or has no labelled example.
@@ -50,7 +50,8 @@ def read_examples(path: Path, view: View) -> Examples:
         raise BadInputError(f"{path} is missing. Make it with: evergreen step retail examples --receipts FILE")
     table = pq.read_table(path)
     names = _features(path, table.column_names)
-    if view == "published":
+    dated = "generated_on" in table.column_names
+    if view == "published" or not dated:
         table = table.filter(pc.is_valid(table["label"]))
     day = _days(table["day"], int(NEVER))
     order = np.argsort(day, kind="stable")
@@ -62,8 +63,8 @@ def read_examples(path: Path, view: View) -> Examples:
             "or some customers must come back."
         )
     asked = day
-    if view == "default" and "generated_on" in table.column_names:
-        asked = _days(table["generated_on"], 0)
+    if view == "default" and dated:
+        asked = _days(table["generated_on"], int(day[0]))
     groups = day.copy()
     if "customer_id" in table.column_names:
         customers = pc.dictionary_encode(table["customer_id"]).combine_chunks().indices.to_numpy(zero_copy_only=False)

@@ -10,7 +10,7 @@ HORIZON = 12
 NAMES = ("recency_1", "frequency_1", "monetary_1", "recency_2", "frequency_2", "monetary_2")
 
 
-def customers(seed: int = 0, count: int = 60, days: int = 90) -> list[np.ndarray]:
+def customers(seed: int = 0, count: int = 40, days: int = 80) -> list[np.ndarray]:
     """Days of purchase of each customer."""
     rng = np.random.default_rng(seed)
     found = []
@@ -31,7 +31,7 @@ def row(bought: np.ndarray, day: int) -> list[float]:
     return values
 
 
-def stream(view: View, seed: int = 0, count: int = 60, days: int = 90) -> Stream:
+def stream(view: View, seed: int = 0, count: int = 40, days: int = 80) -> Stream:
     """All examples of made-up customers, in the order of their labels; customer by customer, day by day."""
     rows: list[tuple[int, int, int, bool, list[float]]] = []
     for number, bought in enumerate(customers(seed, count, days)):
