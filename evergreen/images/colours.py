@@ -1,8 +1,10 @@
 """Colour jitter and colour drop of a batch: one affine map of the colours for each image."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ COLOUR_DRAWS = 6  # apply jitter, brightness, contrast, saturation, hue, drop co
 LUMA = (0.299, 0.587, 0.114)
 # NTSC YIQ: hue is a rotation of the (I, Q) plane.
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+YIQ_TO_RGB = np.linalg.inv(np.array(RGB_TO_YIQ)).tolist()
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def colour_map(images: Tensor, draws: Tensor, distortion: Distortion) -> tuple[T
     count, dtype, device = len(images), images.dtype, images.device
     strength = distortion.strength
     identity = torch.eye(3, dtype=dtype, device=device)
-    luma = torch.tensor(LUMA, dtype=dtype, device=device)
+    luma = constant(LUMA, dtype, device)
     grey = luma.repeat(3, 1)  # every row turns a colour into its luma
     factor = (1 + 0.8 * strength * (2 * draws[:, 1:4] - 1)).to(dtype)  # (N, 3)
     brightness, contrast, saturation = (f.view(count, 1, 1) for f in factor.unbind(dim=1))
@@ -69,13 +72,21 @@ def hue_rotation(turns: Tensor, dtype: torch.dtype) -> Tensor:
     cos, sin = torch.cos(angle), torch.sin(angle)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    to_yiq = torch.tensor(RGB_TO_YIQ, dtype=torch.float64)
-    from_yiq = torch.linalg.inv(to_yiq).to(turns.device, dtype)
-    matrices: Tensor = from_yiq @ turn @ to_yiq.to(turns.device, dtype)
+    to_yiq, from_yiq = (
+        constant([value for row in matrix for value in row], dtype, turns.device).view(3, 3)
+        for matrix in (RGB_TO_YIQ, YIQ_TO_RGB)
+    )
+    matrices: Tensor = from_yiq @ turn @ to_yiq
     return matrices
+
+
+def constant(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers written where they are needed: a copy from the host would make a GPU wait for it."""
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def greyscale(images: Tensor) -> Tensor:
     """Luma (N, 1, H, W) of images (N, 3, H, W)."""
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    grey: Tensor = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return grey

@@ -42,7 +42,7 @@ def cut_out(images: Tensor, centres: Tensor, sides: Tensor, fill: float) -> Tens
         for length, centre in zip((height, width), centres.unbind(dim=1), strict=True)
     )  # (N, H), (N, W): whose pixels' middles lie inside
     inside = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1)  # (N, 1, H, W)
-    return torch.where(inside, torch.as_tensor(fill, dtype=images.dtype, device=images.device), images)
+    return torch.where(inside, fill, images)
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, kernel: int) -> Tensor:
@@ -60,10 +60,9 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, kernel: int) -> Tensor:
     for dim, padding in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
         length = images.shape[dim]
         padded = functional.pad(images, padding, mode="reflect")
-        images = sum(
-            (weights[:, k].view(-1, 1, 1, 1) * padded.narrow(dim, k, length) for k in range(kernel)),
-            start=torch.zeros_like(images),
-        )
+        images = padded.narrow(dim, 0, length) * weights[:, 0].view(-1, 1, 1, 1)
+        for k in range(1, kernel):
+            images.addcmul_(padded.narrow(dim, k, length), weights[:, k].view(-1, 1, 1, 1))
     return images
 
 

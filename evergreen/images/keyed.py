@@ -20,7 +20,7 @@ GOLDEN = signed(0x9E3779B97F4A7C15)
 FIRST = signed(0xBF58476D1CE4E5B9)
 SECOND = signed(0x94D049BB133111EB)
 BITS = 24  # of a uniform number: what a float32 holds
-CHUNK = 1 << 22  # numbers hashed at a time, 32 MiB each for the counters and for their shifted copy
+CHUNK = 1 << 18  # numbers hashed at a time, 2 MiB of them, so that they stay in the processor's cache
 
 
 class Chance:
@@ -48,31 +48,35 @@ class Chance:
 
     def uniform(self, count: int) -> Tensor:
         """(N, count) float32 in [0, 1), multiples of 2⁻²⁴."""
-        out = torch.empty((len(self.keys), count), dtype=torch.float32, device=self.keys.device)
-        steps = torch.arange(1, count + 1, device=self.keys.device) * GOLDEN
-        rows = max(1, CHUNK // max(1, count))
-        for start in range(0, len(out), rows):
-            hashed = mix(self.keys[start : start + rows, None] + steps)
-            out[start : start + rows] = shift(hashed, 64 - BITS) * 2.0**-BITS
-        return out
+        return self._fractions(count, pieces=1)[0]
 
     def normal(self, count: int) -> Tensor:
         """(N, count) float32 from the standard normal distribution (Box and Muller 1958), within ±5.8."""
-        pairs = (count + 1) // 2
-        first, second = self.uniform(2 * pairs).split(pairs, dim=1)
-        radius = (1 - first).log_().mul_(-2).sqrt_()  # 1 − u is never 0
+        first, second = self._fractions((count + 1) // 2, pieces=2)
+        radius = first.neg_().add_(1).log_().mul_(-2).sqrt_()  # 1 − u is never 0
         angle = second.mul_(2 * math.pi)
         return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+
+    def _fractions(self, count: int, pieces: int) -> Tensor:
+        """(pieces, N, count): each counter's hash, cut into pieces of 24 bits from the top."""
+        out = torch.empty((pieces, len(self.keys), count), dtype=torch.float32, device=self.keys.device)
+        steps = torch.arange(1, count + 1, device=self.keys.device) * GOLDEN
+        rows = max(1, CHUNK // max(1, count))
+        for start in range(0, len(self.keys), rows):
+            hashed = mix(self.keys[start : start + rows, None] + steps)
+            for piece in range(pieces):
+                bits = shift(hashed, 64 - BITS * (piece + 1)) & (2**BITS - 1)
+                out[piece, start : start + rows] = bits * 2.0**-BITS
+        return out
 
 
 def mix(values: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64: each bit of the input turns over about half of the output's."""
-    values = (values ^ shift(values, 30)) * FIRST
-    values = (values ^ shift(values, 27)) * SECOND
-    return values ^ shift(values, 31)
+    values = (values ^ shift(values, 30)).mul_(FIRST)
+    values.bitwise_xor_(shift(values, 27)).mul_(SECOND)
+    return values.bitwise_xor_(shift(values, 31))
 
 
 def shift(values: Tensor, bits: int) -> Tensor:
     """Shift int64 right by ``bits`` > 0, filling with zeros as unsigned numbers do."""
-    shifted: Tensor = (values >> bits) & (2 ** (64 - bits) - 1)
-    return shifted
+    return (values >> bits).bitwise_and_(2 ** (64 - bits) - 1)

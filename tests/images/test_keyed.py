@@ -43,6 +43,17 @@ def test_uniform_numbers_are_the_top_bits_of_the_sequence() -> None:
     assert found.tolist() == expected
 
 
+def test_normal_numbers_are_box_and_mullers_of_a_hashs_two_pieces() -> None:
+    key = 7
+    hashes = [splitmix64((key + (n + 1) * (GOLDEN & MASK)) & MASK) for n in range(3)]
+    pieces = [((h >> 40) / 2**24, ((h >> 16) & 0xFFFFFF) / 2**24) for h in hashes]
+    radius = [math.sqrt(-2 * math.log(1 - first)) for first, _ in pieces]
+    cosines = [r * math.cos(2 * math.pi * second) for r, (_, second) in zip(radius, pieces, strict=True)]
+    sines = [r * math.sin(2 * math.pi * second) for r, (_, second) in zip(radius, pieces, strict=True)]
+    found = Chance(torch.tensor([key])).normal(5)[0].tolist()
+    assert found == pytest.approx((cosines + sines)[:5], abs=1e-5)
+
+
 def test_numbers_look_random() -> None:
     chance = Chance.of_draws(draw(500, 1, 0, 0)[:, 0])
     uniform, normal = chance.uniform(101), chance.named("noise").normal(101)

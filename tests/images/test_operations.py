@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.v2 import functional as reference
 
 from evergreen.errors import BadInputError
-from evergreen.images.augment import AugmentConfig, augment, draw
+from evergreen.images.augment import DRAWS, AugmentConfig, augment, draw
 from evergreen.images.colours import Distortion, recolour
 from evergreen.images.crops import crop_boxes, resized, resized_crop
 from evergreen.images.filters import cut_out, gaussian_blur, rotate, sobel
@@ -245,3 +246,14 @@ def test_without_operations_images_are_only_resized() -> None:
     torch.testing.assert_close(
         augment(images, table(2), recipe(), 8), reference.resize(images, [8, 8], antialias=True), atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize("operations", [None, *NAMES])
+def test_everything_stays_on_the_device(operations: str | None) -> None:
+    """On fake CUDA tensors: mixing devices raises, and so does asking for a value, for which a GPU would wait."""
+    config = AugmentConfig() if operations is None else recipe({"name": operations, "probability": 0.5})
+    with FakeTensorMode():
+        draws = torch.empty(4, DRAWS, device="cuda")
+        views = augment(torch.empty(4, 3, 16, 16, device="cuda"), draws, config, 12)
+        assert views.device.type == "cuda"
+        assert views.shape == (4, 3, 12, 12)

@@ -44,9 +44,9 @@ def test_turns_are_numpys_and_numbered() -> None:
 
 def test_it_learns_which_way_is_up() -> None:
     records: list[dict] = []
-    config = TINY.model_copy(update={"epochs": 8})
+    config = TINY.model_copy(update={"epochs": 4})
     encoder = pretrain_rotation(Skies(48), config, 0, CPU, Silent(), records.append)
-    assert [record["epoch"] for record in records] == list(range(1, 9))
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
     assert records[-1]["accuracy"] > 0.9
     assert records[-1]["loss"] < records[0]["loss"]
     assert not encoder.training
