@@ -128,7 +128,7 @@ def sum_gradients(module: nn.Module, processes: Processes) -> None:
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).float().flatten() for p in parameters])
     dist.all_reduce(flat)
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter).to(parameter.dtype)
+        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))  # in the weight's own layout
 
 
 def start_alike(module: nn.Module, progress: dict[str, Any] | None, processes: Processes) -> None:

@@ -1,5 +1,6 @@
 """Pretraining: exact resumption, determinism, device hygiene, learning."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from evergreen.errors import BadInputError
+from evergreen.errors import BadInputError, StoppedError
 from evergreen.images.arrays import write_folder
-from evergreen.images.augment import draw
-from evergreen.images.encoders import EncoderConfig
+from evergreen.images.augment import AugmentConfig, augment, draw, to_float
+from evergreen.images.encoders import EncoderConfig, build_encoder, projection_head
 from evergreen.images.imageset import ImageSet
 from evergreen.images.losses import alignment, nt_xent, uniformity
+from evergreen.images.monitors import CollapseConfig
 from evergreen.images.simclr import SimCLR, SimCLRConfig, epoch_order, pretrain, two_views
 from evergreen.progress import Silent
 
@@ -137,3 +139,153 @@ def test_take_returns_rows_across_folders_in_the_order_asked(images: ImageSet) -
     mean, std = images.channel_statistics(chunk=7)
     np.testing.assert_allclose(mean, (flat / 255).mean(axis=(0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(std, (flat / 255).std(axis=(0, 1, 2)), atol=1e-6)
+
+
+def reference(images: ImageSet, config: SimCLRConfig, seed: int) -> torch.nn.Module:
+    """The default recipe as one plain loop: what an encoder's weights must come out as, bit for bit."""
+    torch.manual_seed(seed)
+    encoder = build_encoder(config.encoder)
+    network = torch.nn.Sequential(encoder, projection_head(encoder.features, config.head_hidden, config.head_output))
+    weights = [p for p in network.parameters() if p.ndim >= 2]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=True)
+    count, batch = len(images), config.batch_size
+    steps = count // batch
+    total = config.epochs * steps
+    warmup = math.ceil(config.warmup_fraction * total)
+    for step in range(total):
+        epoch = step // steps
+        order = np.random.default_rng((seed, epoch)).permutation(count)
+        rows = order[step % steps * batch :][:batch]
+        draws = draw(count, 2, seed, epoch)[torch.from_numpy(rows)]
+        pictures = to_float(images.take(rows))
+        views = torch.cat([augment(pictures, draws[:, v], config.augment, config.view_sizes[0]) for v in (0, 1)])
+        rising = config.learning_rate * (step + 1) / warmup
+        falling = config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+        for group in optimiser.param_groups:
+            group["lr"] = rising if step < warmup else falling
+        network.train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+            z = network(views)
+        unit = torch.nn.functional.normalize(z.float(), dim=1)
+        similarity = unit @ unit.T / config.temperature
+        similarity = similarity.masked_fill(torch.eye(2 * batch, dtype=torch.bool), float("-inf"))
+        loss = torch.nn.functional.cross_entropy(similarity, (torch.arange(2 * batch) + batch) % (2 * batch))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return encoder
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_default_recipe_gives_the_weights_of_a_plain_loop(images: ImageSet, precision: str) -> None:
+    config = TINY.model_copy(update={"precision": precision, "epochs": 2})
+    assert states_equal(pretrain(images, config, 5, CPU, Silent()).encoder, reference(images, config, 5))
+
+
+LABELS = np.arange(70) % 3 - 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "decoupled", "optimiser": "adamw", "learning_rate": 0.001},
+        {"loss": "margin", "head": "linear"},
+        {"loss": "logistic", "head": "none", "checkpoint_steps": 1},
+        {"loss": "supervised", "head": "three", "scaling": "sqrt"},
+        {"loss": "memory_bank", "bank_size": 20, "optimiser": "lars", "scaling": "linear"},
+        {"chunk_size": 6},
+    ],
+)
+def test_every_option_trains_and_repeats_itself(images: ImageSet, tmp_path: Path, changes: dict) -> None:
+    config = TINY.model_copy(update={"epochs": 2, "view_sizes": (8,), **changes})
+    first = pretrain(images, config, 0, CPU, Silent(), tmp_path / "checkpoint", labels=LABELS)
+    second = pretrain(images, config, 0, CPU, Silent(), labels=LABELS)
+    assert first.history == second.history
+    assert states_equal(first.encoder, second.encoder)
+    assert states_equal(first.head, second.head)
+    assert {"loss", "alignment", "uniformity", "feature_std", "rankme", "knn_accuracy"} <= set(first.history[-1])
+
+
+def test_the_rate_follows_the_batch(images: ImageSet) -> None:
+    rates = {
+        scaling: pretrain(
+            images, TINY.model_copy(update={"epochs": 1, "view_sizes": (8,), "scaling": scaling}), 0, CPU, Silent()
+        ).history[0]["learning_rate"]
+        for scaling in ("none", "linear", "sqrt")
+    }
+    assert rates["linear"] == pytest.approx(rates["none"] * 16 / 256)
+    assert rates["sqrt"] == pytest.approx(rates["none"] * (16 / 256) ** 0.5)
+
+
+def test_watching_changes_no_weight(images: ImageSet) -> None:
+    config = TINY.model_copy(update={"epochs": 1, "view_sizes": (8,)})
+    watched, unwatched = (config.model_copy(update={"collapse": CollapseConfig(every=n)}) for n in (1, 0))
+    assert states_equal(
+        pretrain(images, watched, 0, CPU, Silent(), labels=LABELS).encoder,
+        pretrain(images, unwatched, 0, CPU, Silent()).encoder,
+    )
+
+
+def test_a_collapsed_run_stops_with_a_message(tmp_path: Path) -> None:
+    """Images of one colour without jitter: both views of all images are the same."""
+    folder = image_folder(tmp_path / "grey", 32)
+    write_folder(folder, np.full((32, 32, 32, 3), 128, np.uint8), pd.read_parquet(folder / "index.parquet"))
+    config = TINY.model_copy(
+        update={
+            "augment": AugmentConfig(jitter_probability=0.0),
+            "epochs": 6,
+            "collapse": CollapseConfig(every=1, patience=3),
+        }
+    )
+    with pytest.raises(StoppedError, match=r"collapsed in epoch \d, step \d: .* 3 times in a row"):
+        pretrain(ImageSet([folder]), config, 0, CPU, Silent())
+
+
+def test_a_run_that_misses_its_gate_gives_no_encoder(images: ImageSet) -> None:
+    config = TINY.model_copy(update={"epochs": 1, "view_sizes": (8,), "gates": {"rankme": 100.0}})
+    with pytest.raises(StoppedError, match=r"rankme is .*, expected at least 100"):
+        pretrain(images, config, 0, CPU, Silent())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"temperature": 0}, "temperature: Input should be greater than 0"),
+        ({"temperature": -1.0}, "temperature: Input should be greater than 0"),
+        ({"batch_size": 1}, "batch_size: Input should be greater than or equal to 4"),
+        ({"head_output": 0}, "head_output: Input should be greater than or equal to 1"),
+        ({"head_hidden": 0}, "head_hidden: Input should be greater than or equal to 1"),
+        ({"head": "four"}, "head: Input should be 'none', 'linear', 'hidden' or 'three'"),
+        ({"loss": "triplet"}, "loss: Input should be 'nt_xent'"),
+        ({"optimiser": "adam"}, "optimiser: Input should be 'sgd', 'lars' or 'adamw'"),
+        ({"view_sizes": []}, "view_sizes: Tuple should have at least 1 item"),
+        ({"view_sizes": [4]}, "view_sizes.0: Input should be greater than or equal to 8"),
+        ({"chunk_size": 1}, "chunk_size: Input should be greater than or equal to 2"),
+        ({"margin": 0}, "margin: Input should be greater than 0"),
+        ({"bank_size": 0}, "bank_size: Input should be greater than or equal to 1"),
+        ({"gates": {"beauty": 1}}, "gates.beauty"),
+    ],
+)
+def test_bad_settings_give_one_message(values: dict, words: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        SimCLRConfig.read({"epochs": 1} | values, "params.yaml: images.pretrain")
+    assert words in str(error.value)
+    assert str(error.value).startswith("params.yaml: images.pretrain does not fit")
+
+
+def test_a_loss_without_its_labels_or_a_bank_larger_than_the_set_is_told(images: ImageSet) -> None:
+    supervised = TINY.model_copy(update={"loss": "supervised"})
+    for labels in (None, np.full(70, -1)):
+        with pytest.raises(BadInputError, match="needs labels, found none among 70 images"):
+            pretrain(images, supervised, 0, CPU, Silent(), labels=labels)
+    bank = TINY.model_copy(update={"loss": "memory_bank", "bank_size": 60})
+    with pytest.raises(BadInputError, match=r"Lower images.pretrain.bank_size to 54 at most"):
+        pretrain(images, bank, 0, CPU, Silent())
+
+
+def test_a_loss_that_is_no_number_is_told(images: ImageSet) -> None:
+    config = TINY.model_copy(update={"learning_rate": 1e30, "view_sizes": (8,)})
+    with pytest.raises(BadInputError, match=r"became nan in epoch \d"):
+        pretrain(images, config, 0, CPU, Silent())
