@@ -136,11 +136,13 @@ def history(model: Model = None, as_json: AsJson = False) -> None:
 
 def _open(model: str | None) -> tuple[Settings, "MlflowClient", str]:
     from tasks.mlflow_store import connect
-    from tasks.versions import choose_model
+    from tasks.versions import choose_model, models
 
     settings = Settings.load().apply()
     client = connect(settings)
-    return settings, client, choose_model(client, DOMAIN, model)
+    # without images, the only model there is
+    domain = DOMAIN if model is not None or models(client, DOMAIN) else ""
+    return settings, client, choose_model(client, domain, model)
 
 
 def _chosen(client: "MlflowClient", name: str, version: str | None) -> "ModelVersionInfo":

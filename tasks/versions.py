@@ -99,7 +99,7 @@ def champion(client: MlflowClient, name: str) -> ModelVersionInfo:
         known = ", ".join(info.version for info in list_versions(client, name)) or "none"
         raise BadInputError(
             f"{name} has no champion yet (versions: {known}). Make one champion with "
-            "`evergreen models promote VERSION`, or let `evergreen run images` find a better one."
+            "`evergreen models promote VERSION`, or let a run find a better one."
         )
     return found
 
@@ -134,9 +134,10 @@ def choose_model(client: MlflowClient, domain: str, name: str | None) -> str:
         return name
     if domain in known or len(known) == 1:
         return domain if domain in known else known[0]
+    kind = f" of {domain}" if domain else ""
     if not known:
-        raise BadInputError(f"The registry holds no model of {domain} yet. Make one: evergreen run {domain}.")
-    raise BadInputError(f"Several models of {domain} are registered: {', '.join(known)}. Name one with --model.")
+        raise BadInputError(f"The registry holds no model{kind} yet. Make one: evergreen run {domain or 'images'}.")
+    raise BadInputError(f"Several models{kind} are registered: {', '.join(known)}. Name one with --model.")
 
 
 def _registered(client: MlflowClient, name: str) -> Any | None:
