@@ -1,6 +1,7 @@
 """Backbones by name: what they expect, what they refuse, and that they learn."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,11 @@ from evergreen.files import read_json, write_json
 from evergreen.images import bundle
 from evergreen.images.augment import AugmentConfig, augment, draw
 from evergreen.images.encoders import EncoderConfig, build_encoder
+from evergreen.images.imageset import ImageSet
+from evergreen.images.layout import ImageLayout
 from evergreen.images.losses import nt_xent
+from evergreen.images.simclr import SimCLRConfig, pretrain
+from evergreen.progress import Silent
 
 TINY = "timm:test_resnet"  # a network that timm tests itself with
 
@@ -117,6 +122,27 @@ def contrast(config: EncoderConfig, side: int, count: int, steps: int, rate: flo
 def test_a_backbone_of_timm_learns() -> None:
     losses = contrast(EncoderConfig(name=TINY, input_size=32), side=16, count=8, steps=8, rate=0.05)
     assert losses[-1] < losses[0]
+
+
+def test_simclr_trains_a_backbone_of_timm_on_views_of_chosen_operations(
+    make_stream: Callable[..., ImageLayout],
+) -> None:
+    layout = make_stream(days=1, rows=20)
+    operations = [{"name": "crop"}, {"name": "colour"}, {"name": "blur", "probability": 0.5}]
+    settings = {
+        "encoder": {"name": TINY, "input_size": 32},
+        "augment": {"operations": operations},
+        "epochs": 2,
+        "batch_size": 10,
+        "view_sizes": [8],
+        "precision": "fp32",
+    }
+    config = SimCLRConfig.read(settings, "params.yaml: images.pretrain")
+    images = ImageSet(sorted(layout.raw.iterdir()))
+    result = pretrain(images, config, seed=0, device=torch.device("cpu"), progress=Silent())
+    assert len(result.history) == 2
+    assert all(math.isfinite(record["loss"]) for record in result.history)
+    assert result.encoder(torch.rand(2, 3, 8, 8)).shape == (2, result.encoder.features)
 
 
 @pytest.mark.slow
