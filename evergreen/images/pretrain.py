@@ -21,6 +21,7 @@ from evergreen.images.layout import ImageLayout
 from evergreen.images.simclr import Pretrained, SimCLRConfig, pretrain
 from evergreen.progress import Silent, track
 from evergreen.training import checkpoints
+from evergreen.training.memory import keep_freed_memory
 from evergreen.training.precision import set_threads
 
 MONITORS = ("loss", "alignment", "uniformity", "feature_std", "rankme", "knn_accuracy")
@@ -34,6 +35,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     layout = ImageLayout(workspace)
     config = SimCLRConfig.read(params["pretrain"], "params.yaml: images.pretrain")
     set_threads(params["threads"])
+    keep_freed_memory()
     selection = read_json(layout.training_windows)
     images = open_windows(layout.windows, [w["window_id"] for w in selection["windows"]], TRAINING_SPLITS)
     mean, std = images.channel_statistics()
