@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help run test test-all check format setup lock ui repro clean bench-drift bench-windows bench-process bench-retail
+.PHONY: help run test test-all check format setup lock ui repro clean bench-drift bench-windows bench-process bench-retail bench-simclr
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -59,6 +59,7 @@ ui: $(STAMP)  ## MLflow and Prefect in the browser
 lock: $(STAMP)  ## resolve pyproject.toml anew into the lock files
 	uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
 	uv pip compile pyproject.toml --extra dev --constraint requirements.lock --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra bench --constraint requirements.lock --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements-bench.lock
 
 bench-drift: $(STAMP)  ## drift detectors side by side, on images and on event logs (EVERGREEN_BENCH_DATA)
 	@python benchmarks/drift.py
@@ -71,6 +72,13 @@ bench-retail: $(STAMP)  ## all churn models on two streams in both views, three 
 
 bench-process: $(STAMP)  ## the process model and its rivals on event logs, all seeds (EVERGREEN_BENCH_DATA); takes long
 	@python benchmarks/process.py --models all
+
+bench-simclr: $(VENV)/.bench  ## SimCLR against lightly (WORKSPACE=DIR of ingested images, ARGS=... as in benchmarks/simclr.py); takes an hour
+	@python benchmarks/simclr.py $(if $(WORKSPACE),--workspace "$(WORKSPACE)") $(ARGS)
+
+$(VENV)/.bench: $(STAMP) requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock
+	@touch $@
 
 clean:  ## remove the environment; data, models and state stay
 	rm -rf $(VENV) build *.egg-info
