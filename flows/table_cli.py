@@ -128,12 +128,12 @@ def take_in(
     table: str | None,
     shape: dict[str, Any],
 ) -> None:
-    """Make a workspace for a source if there is none, and ingest the source, for a step that is run alone.
+    """Make a workspace for a source if there is none, and prepare the source for a step that is run alone.
 
     Args:
         settings: the places of this installation.
         workspace: where; of retail or process.
-        step: the step that comes after; ``ingest`` itself is left to the caller.
+        step: the step that comes after ingest and examples; itself it is left to the caller.
         source: file, folder or database.
         column: FIELD=NAME pairs.
         table: of a database.
@@ -149,8 +149,10 @@ def take_in(
     section = MODE_OF[domain]
     values = {"source": source_values(domain, source, column, table), section: _given(**shape)}
     with open_workspace(settings, domain, workdir=workspace.root, values=values) as opened:
-        if step != "ingest":
-            run_step(domain, "ingest", opened.root)
+        for earlier in ("ingest", "examples"):
+            if earlier == step or earlier not in STEPS[domain]:
+                break
+            run_step(domain, earlier, opened.root)
 
 
 def source_values(domain: str, source: str | None, column: list[str] | None, table: str | None) -> dict[str, Any]:
