@@ -42,12 +42,17 @@ def retail(workdir: str | None = None, receipts: str | None = None, model_name: 
         finally:
             publish_validation(run.folder, run.domain)
         run.stage("examples")
-        run.stage("online")
-        run.stage("explanations")
-        run.fetch_champion()
-        run.stage("evaluate")
-        run.stage("report")
+        return learn(run)
 
-        version = run.register()
-        decision = run.promote(version)
-        return run.result("judged", **decision)
+
+def learn(run: RetailRun) -> dict[str, Any]:
+    """From examples to a judged version."""
+    run.stage("online")
+    run.stage("explanations")
+    run.fetch_champion()
+    run.stage("evaluate")
+    run.stage("report")
+
+    version = run.register()
+    decision = run.promote(version)
+    return run.result("judged", **decision)

@@ -53,10 +53,10 @@ def image_deployments(workspace: Path, cron: str, adapt_cron: str) -> list[Deplo
 
 def table_deployment(domain: str, workspace: Path, cron: str) -> Deployment:
     """The flow of retail or process: it takes in what is new in its source."""
+    from flows.daily import daily
     from flows.process import process
-    from flows.retail import retail
 
-    return Deployment(domain, {"retail": retail, "process": process}[domain], workspace, cron)
+    return Deployment(domain, {"retail": daily, "process": process}[domain], workspace, cron)
 
 
 def serve_flows(deployments: Sequence[Deployment]) -> None:

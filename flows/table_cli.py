@@ -92,6 +92,33 @@ def run_retail(
     _run("retail", workdir, model_name, values)
 
 
+def daily(workdir: Workdir = None) -> None:
+    """Follow the receipts of a churn workspace by a day: answer the new day's customers, join outcomes, look for drift.
+
+    The champion answers; the whole run, as of `evergreen run retail`, follows only after a drift. Scores of each day are
+    in data/retail/daily/scores, and with their outcomes in the ledger.
+
+    Example: evergreen daily --workdir churn
+    """
+    from tasks.server import prefect_api
+
+    settings = Settings.load().apply()
+    with open_workspace(settings, "retail", workdir=workdir) as workspace:
+        from tasks.user_source import look_again
+
+        look_again(workspace)
+        with prefect_api(settings) as server:
+            from flows.console import prefect_off_the_terminal
+            from flows.daily import daily as flow
+
+            if server is not None:
+                server.wait()
+            with prefect_off_the_terminal():
+                result = flow(workdir=str(workspace.root))
+    known = {name: value for name, value in result.items() if name not in ("workspace", "model")}
+    print(f"{result['model']}: {', '.join(f'{name} {value}' for name, value in known.items())}")
+
+
 def run_process(
     log: Log = None,
     workdir: Workdir = None,

@@ -11,6 +11,8 @@ import pytest
 
 from evergreen.files import read_json
 from evergreen.process.motivating_example import events
+from tasks.settings import CHECKOUT, Settings
+from tasks.workspace import open_workspace
 from tests.flows.conftest import EVERGREEN, Place, Ran
 
 
@@ -44,9 +46,19 @@ def write_receipts(path: Path, days: int) -> None:
     table.drop(columns="day").assign(quantity=1).to_csv(path, index=False)
 
 
+LIGHT = {
+    "retail": {"evergreen": {"learner": {"first_steps": 60, "steps": 2, "linear_rows": 2000}}},
+    "process": {"settings": {"evergreen": {"model": {"replay": {"warm_up_epochs": 1, "steps": 1}}}}},
+}
+"""As much training as a flow needs to have something to register."""
+
+
 def run_flow(base: Path, domain: str, option: str, source: Path, *more: str) -> Done:
     place = Place(base / "work", base / "home")
     place.home.mkdir(parents=True, exist_ok=True)
+    settings = Settings(CHECKOUT, place.home, f"sqlite:///{place.home / 'mlflow.db'}", None)
+    with open_workspace(settings, domain, workdir=place.root, values={"online": LIGHT[domain]}):
+        pass
     ran = call(place, "run", domain, option, source, "--workdir", place.root, *more)
     assert ran.code == 0, ran
     return Done(place, source, ran)
@@ -142,6 +154,17 @@ def test_customers_of_a_day_are_scored_with_reasons(retail_run: Done, tmp_path: 
     assert scores["reasons"].str.contains("the risk").all()
 
 
+def test_a_new_day_costs_no_training(retail_run: Done) -> None:
+    write_receipts(retail_run.source, 102)
+    followed = call(retail_run.place, "daily", "--workdir", retail_run.place.root)
+    assert followed.code == 0, followed
+    assert "outcome followed" in followed.out
+    assert "online" not in followed.out
+    scores = retail_run.place.root / "data" / "retail" / "daily" / "scores"
+    assert len(list(scores.iterdir())) == 1
+
+
+@pytest.mark.slow
 def test_new_receipts_make_a_new_version_that_is_judged(retail_run: Done) -> None:
     write_receipts(retail_run.source, 110)
     again = call(retail_run.place, "run", "retail", "--workdir", retail_run.place.root)
