@@ -3,8 +3,10 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
@@ -98,3 +100,37 @@ def stratified(
         order = rng.permutation(rows[labels == number])
         chosen.append(order[: max(1, round(fraction * len(order)))])
     return np.sort(np.concatenate(chosen))
+
+
+def over_seeds(frame: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the seeds of what a table measures, a row for each combination of ``keys``.
+
+    Args:
+        frame: a row for each key and seed; every column of floats that is no key is a measure, nan where there is none.
+        keys: columns.
+
+    Returns:
+        The keys, ``seeds`` with a measure, the means, and each measure's ``_sd``; None where there is none.
+
+    >>> frame = pd.DataFrame({"way": ["a", "a", "b"], "seed": [0, 1, 0], "f1": [0.5, 0.75, 0.25]})
+    >>> [(row["way"], row["f1"], row["seeds"]) for row in over_seeds(frame, ["way"])]
+    [('a', 0.625, 2), ('b', 0.25, 1)]
+    """
+    measures = [name for name in frame.columns if name not in keys and frame[name].dtype.kind == "f"]
+    out = []
+    for _, group in frame.groupby(keys, sort=False, dropna=False):
+        row: dict[str, Any] = {key: plain(group[key].iloc[0]) for key in keys}
+        row["seeds"] = int(group[measures].notna().all(axis=1).sum())
+        for measure in measures:
+            values = group[measure].dropna().to_numpy(dtype=np.float64)
+            row[measure] = float(values.mean()) if len(values) else None
+            row[f"{measure}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else None
+        out.append(row)
+    return out
+
+
+def plain(value: Any) -> Any:
+    """A cell of a frame as JSON has it."""
+    if value is None or value != value:
+        return None
+    return value.item() if isinstance(value, np.generic) else value

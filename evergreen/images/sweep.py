@@ -24,7 +24,7 @@ from evergreen.images.pretrain import checkpoint_folder
 from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import pretrain
 from evergreen.images.simclr_config import SimCLRConfig
-from evergreen.images.study_images import StudyImages, open_study, stratified, studies_folder, subset
+from evergreen.images.study_images import StudyImages, open_study, over_seeds, stratified, studies_folder, subset
 from evergreen.images.sweep_config import SweepConfig, Trial, recipe, suggested, table
 from evergreen.progress import Progress, track
 from evergreen.training import checkpoints
@@ -33,6 +33,8 @@ from evergreen.training.precision import Resolved, best_device, set_threads
 SEARCH_TRIALS = 20
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 MEASURES = ("precision", "recall", "f1", "accuracy")
+MONITORS = {"pretraining_loss": "loss", "alignment": "alignment", "uniformity": "uniformity", "rankme": "rankme"}
+"""Columns of a sweep's table, and the last epoch's monitors in them."""
 
 Row = dict[str, Any]
 
@@ -193,11 +195,11 @@ def measured(sweep: Sweep, trial: Trial, seed: int, checkpoint: Path, progress: 
         config = config.model_copy(update={"encoder": encoder})
         result = pretrain(images, config, seed, sweep.device, progress, checkpoint)
     except BadInputError as error:
-        return dict.fromkeys((*MEASURES, "loss", "alignment", "uniformity", "rankme")) | {"failed": str(error)}
+        return dict.fromkeys((*MEASURES, *MONITORS)) | {"failed": str(error)}
     last = result.history[-1]
     scores = judge(result.encoder, sweep.study, sweep.sample, result.precision)
     checkpoints.discard(checkpoint)
-    return scores | {name: last[name] for name in ("loss", "alignment", "uniformity", "rankme")} | {"failed": None}
+    return scores | {name: last[known] for name, known in MONITORS.items()} | {"failed": None}
 
 
 def judge(encoder: Encoder, study: StudyImages, sample: Sample, precision: Resolved) -> dict[str, float]:
@@ -249,21 +251,7 @@ def write(sweep: Sweep, rows: list[Row]) -> None:
 
 def summary(frame: pd.DataFrame) -> list[Row]:
     """Mean and standard deviation over the seeds of each setting, in the order of the trials; null where none ran."""
-    out = []
     once = frame.drop_duplicates("key")  # a search may ask for the same settings twice
-    for name, group in once.groupby("trial", sort=False):
-        row: Row = {"trial": str(name), "seeds": int(group["f1"].notna().sum())}
-        row |= {key: plain(group[key].iloc[0]) for key in Trial.model_fields}
-        for measure in MEASURES:
-            values = group[measure].dropna().to_numpy(dtype=np.float64)
-            row[measure] = float(values.mean()) if len(values) else None
-            row[f"{measure}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else None
-        out.append(row)
-    return out
-
-
-def plain(value: Any) -> Any:
-    """A cell of a frame as JSON has it."""
-    if value is None or value != value:
-        return None
-    return value.item() if isinstance(value, np.generic) else value
+    settings = ["trial", *Trial.model_fields]
+    measured = once[[*settings, *MEASURES]].astype(dict.fromkeys(MEASURES, np.float64))
+    return over_seeds(measured, settings)

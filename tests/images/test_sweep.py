@@ -34,6 +34,7 @@ CLASSES = ["bird", "cat", "dog"]
 def layout(tmp_path: Path, make_pictures: Callable, monkeypatch: pytest.MonkeyPatch) -> ImageLayout:
     """Two windows of 60 images, a fifth of them for validation, all labelled, most of that hidden."""
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sweeping, "PENALTIES", (1e-2,))
     layout = ImageLayout(tmp_path / "work")
     hidden = []
     for number, name in enumerate(("w1", "w2")):
