@@ -20,6 +20,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -87,8 +88,10 @@ def search(run: Runner, threads: int, seconds: float) -> tuple[dict[str, Any], l
     return fastest, tried
 
 
-def rates(run: Runner, repeats: int, seconds: float, threads: int, best: dict[str, Any]) -> dict[str, Any]:
-    """All runs that take a rate, in rounds."""
+def rounds(
+    run: Runner, repeats: int, seconds: float, threads: int, best: dict[str, Any]
+) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Take all rates, round by round; after each, all runs so far by name."""
     tasks: dict[str, dict[str, Any]] = {
         "lightly_default": {"kind": "lightly", "size": FULL, "lightly": {"workers": threads}},
         "ours_full": {"kind": "ours", "size": FULL},
@@ -100,28 +103,33 @@ def rates(run: Runner, repeats: int, seconds: float, threads: int, best: dict[st
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in tasks}
     for number in range(repeats):
         for name, task in tasks.items():
-            runs[name].append(run(f"round {number + 1}, {name}", seconds=seconds, **task))
-    failed = {name: r["failed"] for name, found in runs.items() for r in found if "failed" in r}
-    if failed:
-        raise BadInputError("\n".join(f"{name} did not get through: {reason}" for name, reason in failed.items()))
+            found = run(f"round {number + 1}, {name}", seconds=seconds, **task)
+            if "failed" in found:
+                raise BadInputError(f"{name} did not get through: {found['failed']}")
+            runs[name].append(found)
+        yield runs
+
+
+def compare(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Ratios and medians of the rates."""
 
     def ratio(above: str, below: str, figure: str = "pairs_per_second") -> float:
         return round(median(a[figure] / b[figure] for a, b in zip(runs[above], runs[below], strict=True)), 3)
 
-    bare = runs["bare_full"]
+    of_peak = (b["gflops_per_second"] / b["matmul_gflops_per_second"][b["precision"]] for b in runs["bare_full"])
     return {
         "speedup": ratio("ours_full", "lightly_default"),
         "speedup_cpu_time": ratio("lightly_default", "ours_full", "cpu_ms_per_pair"),
         "speedup_over_best": ratio("ours_full", "lightly_best"),
+        "speedup_over_best_cpu_time": ratio("lightly_best", "ours_full", "cpu_ms_per_pair"),
         "speedup_laptop": ratio("ours_laptop", "lightly_default"),
+        "speedup_laptop_cpu_time": ratio("lightly_default", "ours_laptop", "cpu_ms_per_pair"),
         "speedup_laptop_over_best": ratio("ours_laptop", "lightly_best"),
         "share_of_bare": ratio("ours_full", "bare_full"),
         "share_of_bare_cpu_time": ratio("bare_full", "ours_full", "cpu_ms_per_pair"),
         "share_of_bare_laptop": ratio("ours_laptop", "bare_laptop"),
         "share_of_bare_laptop_cpu_time": ratio("bare_laptop", "ours_laptop", "cpu_ms_per_pair"),
-        "bare_share_of_matmul": round(
-            median(b["gflops_per_second"] / b["matmul_gflops_per_second"][b["precision"]] for b in bare), 3
-        ),
+        "bare_share_of_matmul": round(median(of_peak), 3),
         "pairs_per_second": {name: median(r["pairs_per_second"] for r in found) for name, found in runs.items()},
         "cpu_ms_per_pair": {name: median(r["cpu_ms_per_pair"] for r in found) for name, found in runs.items()},
         "rounds": runs,
@@ -208,29 +216,24 @@ def main() -> int:
             run = Runner(given, scratch)
             best, tried = (given.lightly, []) if given.lightly else search(run, given.threads, given.window / 3)
             best = {"recipe": "tuned", "workers": given.threads, **best}
-            speed = rates(run, given.repeats, given.window, given.threads, best)
-            result = {
-                **{name: value for name, value in speed.items() if name != "rounds"},
-                **dict.fromkeys(("time_to_accuracy_ratio", "linear_gain")),
+            about = {
+                **dict.fromkeys(("time_to_accuracy_ratio", "linear_gain", "accuracy")),
                 "matrix_units": units,
                 "machine": where,
-                "encoder": given.encoder,
-                "batch": given.batch,
-                "data": speed["rounds"]["ours_full"][0]["data"],
-                "images": speed["rounds"]["ours_full"][0]["images"],
+                **{name: run.shared[name] for name in ("encoder", "batch")},
                 "window_seconds": given.window,
                 "lightly_best": best,
-                "lightly_best_searched": bool(tried),
                 "lightly_tried": tried,
-                "rounds": speed["rounds"],
-                "accuracy": None,
             }
-            keep(given.encoder, result)
+            for runs in rounds(run, given.repeats, given.window, given.threads, best):
+                result = {**compare(runs), **about}
+                keep(given.encoder, result)  # a run that is cut off leaves its whole rounds
             if given.minutes:
-                rate = speed["pairs_per_second"]["ours_laptop"]
+                rate = result["pairs_per_second"]["ours_laptop"]
                 found = accuracies(run, given.minutes, given.threads, best, rate)
                 result |= {name: v for name, v in found.items() if name.startswith(("time_to", "linear_gain"))}
-                keep(given.encoder, result | {"accuracy": found})
+                result["accuracy"] = found
+                keep(given.encoder, result)
     except BadInputError as error:
         print(error, file=sys.stderr)
         return 2
