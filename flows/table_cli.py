@@ -95,8 +95,8 @@ def run_retail(
 def daily(workdir: Workdir = None) -> None:
     """Follow the receipts of a churn workspace by a day: answer the new day's customers, join outcomes, look for drift.
 
-    The champion answers; the whole run, as of `evergreen run retail`, follows only after a drift. Scores of each day are
-    in data/retail/daily/scores, and with their outcomes in the ledger.
+    The champion answers; the whole run, as of `evergreen run retail`, follows only after a drift. Scores of each day
+    are in data/retail/daily/scores, and with their outcomes in the ledger.
 
     Example: evergreen daily --workdir churn
     """

@@ -95,7 +95,8 @@ def test_an_answer_is_the_same_however_many_days_come_at_once(tmp_path: Path) ->
 
 def test_the_loss_is_that_of_the_answers_that_were_given(tmp_path: Path) -> None:
     first, second = day_after_day(tmp_path, [30, 50])
-    risk = dict(zip(first.open["example_id"].to_pylist(), first.open["risk"].to_pylist(), strict=True))
+    answers = pa.concat_tables([first.answers, second.answers])
+    risk = dict(zip(answers["example_id"].to_pylist(), answers["risk"].to_pylist(), strict=True))
     given = [
         risk[row["example_id"]] if row["label"] == "1" else 1 - risk[row["example_id"]]
         for row in second.labels.to_pylist()
