@@ -39,7 +39,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     selection = read_json(layout.training_windows)
     images = open_windows(layout.windows, [w["window_id"] for w in selection["windows"]], TRAINING_SPLITS)
     mean, std = images.channel_statistics()
-    config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"mean": mean, "std": std})})
+    config = config.model_copy(update={"encoder": config.encoder.normalised_by(mean, std)})
 
     with joined() as (processes, device):
         world = processes.world
