@@ -45,7 +45,7 @@ class EncoderConfig(Config):
     std: Triple | None = None
     input_size: int | None = Field(default=None, gt=0)
 
-    def normalised_by(self, mean: Triple, std: Triple) -> "EncoderConfig":
+    def normalised_by(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "EncoderConfig":
         """The same with the statistics of the training images, except where a backbone of timm brings its own."""
         return self if self.name.startswith(TIMM) else self.model_copy(update={"mean": mean, "std": std})
 
