@@ -13,7 +13,7 @@ import typer
 
 from evergreen.config import read_yaml
 from evergreen.errors import BadInputError, EvergreenError
-from flows import adapt_cli, models_cli, predictions_cli, score_cli, stream_cli, study_cli, table_cli
+from flows import adapt_cli, export_cli, models_cli, predictions_cli, score_cli, stream_cli, study_cli, table_cli
 from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.status import StepStatus
@@ -39,6 +39,8 @@ app.command("adapt")(adapt_cli.adapt)
 app.command("backtest")(adapt_cli.backtest)
 app.command("predictions")(predictions_cli.predictions)
 app.command("sweep")(study_cli.sweep)
+app.add_typer(study_cli.app, name="study")
+app.command("export")(export_cli.export)
 
 Profile = Annotated[
     str | None,

@@ -45,7 +45,7 @@ def model_line(result: dict[str, Any]) -> str:
     """Which version there is and what became of it, in a line."""
     name, version = result["model"], result.get("version")
     if version is None:
-        return f"{name}: no version, for want of labels"
+        return f"{name}: no version{'' if result['outcome'] == 'no version' else ', for want of labels'}"
     if result["outcome"] == "nothing new":
         return f"{name} version {version}, as before"
     if result["champion"] == version:

@@ -5,13 +5,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.domain_run import DomainRun, domain_run
+from flows.domain_run import domain_run
 from flows.stopped import tells_once
+from flows.table_run import TableRun
 from tasks.stage_tasks import publish_validation
 from tasks.user_source import source_values
 
 
-class ProcessRun(DomainRun):
+class ProcessRun(TableRun):
     """A run on a workspace of event logs."""
 
     of = "process"
@@ -28,8 +29,8 @@ def process(workdir: str | None = None, log: str | None = None, model_name: str 
         model_name: name in the model registry.
 
     Returns:
-        outcome (``nothing new`` or ``judged``), workspace, model, version, and for a judged one promoted, reason,
-        champion and previous.
+        outcome (``nothing new``, ``no version`` or ``judged``), workspace, model, version, and for a judged one
+        promoted, reason, champion and previous.
     """
     place = Path(workdir) if workdir else None
     values = {"source": source_values("process", log)} if log else None
@@ -43,10 +44,4 @@ def process(workdir: str | None = None, log: str | None = None, model_name: str 
             publish_validation(run.folder, run.domain)
         run.stage("online")
         run.stage("discovery")
-        run.fetch_champion()
-        run.stage("evaluate")
-        run.stage("report")
-
-        version = run.register()
-        decision = run.promote(version)
-        return run.result("judged", **decision)
+        return run.judge()

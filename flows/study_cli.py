@@ -1,5 +1,7 @@
-"""`evergreen sweep`: many settings of the pretraining, compared at a small scale on validation labels."""
+"""`evergreen sweep` and `evergreen study`: settings compared on validation labels, and what an encoder is good for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -7,14 +9,18 @@ import typer
 
 from evergreen.errors import BadInputError
 from tasks.settings import Settings
-from tasks.workspace import open_workspace
+from tasks.workspace import Workspace, open_workspace
 
 IMAGES = "images"
+app = typer.Typer(help="Ask what a domain's models are good for, and write tables and figures.", no_args_is_help=True)
+images_app = typer.Typer(help="Studies of the image encoder.", no_args_is_help=True)
+app.add_typer(images_app, name=IMAGES)
 
 Domain = Annotated[str, typer.Argument(help="The domain: images.")]
 Workdir = Annotated[
     Path | None, typer.Option(help="The workspace, with windows. Default: this checkout.", show_default=False)
 ]
+Seeds = Annotated[int | None, typer.Option(help="Seeds, each with a draw of labels (3).", show_default=False)]
 
 
 def sweep(
@@ -52,11 +58,8 @@ def sweep(
     given: dict[str, Any] = {"study": study, "trials": trials, "seeds": seeds, "images": images, "epochs": epochs}
     given |= {"classes": classes, "width": width, "encoders": parts(encoders)}
     given |= {"batches": parts(batches), "temperatures": parts(temperatures)}
-    config = SweepConfig.read({name: value for name, value in given.items() if value is not None}, "The sweep")
-    settings = Settings.load().apply()
-    with open_workspace(settings, IMAGES, workdir=workdir) as workspace:
-        from evergreen.images.layout import ImageLayout
-        from evergreen.images.study_images import studies_folder
+    config = SweepConfig.read(_given(given), "The sweep")
+    with _studied(workdir) as (settings, workspace):
         from evergreen.images.sweep import open_sweep, run
         from evergreen.images.sweep_config import Trial
         from evergreen.report.study_figures import draw_sweep
@@ -67,10 +70,117 @@ def sweep(
         names = [*Trial.model_fields, "seed"]
         with recorded(settings, workspace, "sweep", opened.key) as parent:
             run(opened, on_trial=lambda row: record_trial(settings, parent, row, names))
-            folder = studies_folder(ImageLayout(workspace.root))
-            files = [folder / f"{study}.csv", folder / f"{study}.json", *draw_sweep(folder, study)]
-            record_study(settings, parent, {}, files)
-    print_sweep(folder, study)
+            figures = draw_sweep(opened.folder, study)
+            record_study(
+                settings, parent, study, {}, [*figures, *(opened.folder / f"{study}.{t}" for t in ("csv", "json"))]
+            )
+        print_sweep(opened.folder, study)
+
+
+@images_app.command("label-efficiency")
+def label_efficiency(
+    workdir: Workdir = None,
+    fractions: Annotated[
+        str | None, typer.Option(help="Shares of the labels (0.0002,0.001,0.01,0.1,1).", show_default=False)
+    ] = None,
+    seeds: Seeds = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Of simclr, supervised, rotation, self_training. Default: all.", show_default=False),
+    ] = None,
+) -> None:
+    """Accuracy over the number of labels: the encoder against learning from scratch and others, at equal compute.
+
+    Needs an encoder: run `evergreen run images` first. An interrupted study goes on.
+
+    Example: evergreen study images label-efficiency --seeds 5
+    """
+    with _studied(workdir) as (settings, workspace):
+        from evergreen.images.label_efficiency import TABLE, LabelEfficiencyConfig, Study
+        from evergreen.report.study_figures import draw_label_efficiency
+        from flows.study_tables import print_label_efficiency
+
+        given = _given({"fractions": parts(fractions), "seeds": seeds, "methods": parts(methods)})
+        study = Study(workspace.root, workspace.section, LabelEfficiencyConfig.read(given, "The study"))
+        with _recorded(settings, workspace, TABLE, study.key) as folder:
+            study.run()
+            draw_label_efficiency(folder)
+        print_label_efficiency(folder)
+
+
+@images_app.command("transfer")
+def transfer(
+    workdir: Workdir = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of the labels (0.01).", show_default=False)] = None,
+    seeds: Seeds = None,
+) -> None:
+    """All layers, the last layers, or embed then logistic regression, kNN or gradient boosting: one table.
+
+    Needs an encoder: run `evergreen run images` first. An interrupted study goes on.
+
+    Example: evergreen study images transfer --fraction 0.1
+    """
+    with _studied(workdir) as (settings, workspace):
+        from evergreen.images.transfer import TABLE, Transfer, TransferConfig
+        from flows.study_tables import print_transfer
+
+        config = TransferConfig.read(_given({"fraction": fraction, "seeds": seeds}), "The study")
+        study = Transfer(workspace.root, workspace.section, config)
+        with _recorded(settings, workspace, TABLE, study.key) as folder:
+            study.run()
+        print_transfer(folder)
+
+
+@images_app.command("retrieval")
+def retrieval(
+    workdir: Workdir = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of one image per class (10).", show_default=False)] = None,
+    images: Annotated[int | None, typer.Option(help="Images to label (10,000).", show_default=False)] = None,
+) -> None:
+    """Label images from one labelled image per class, and count how many labels are right.
+
+    Needs an encoder: run `evergreen run images` first.
+
+    Example: evergreen study images retrieval --draws 20
+    """
+    with _studied(workdir) as (settings, workspace):
+        from evergreen.files import sha256_json
+        from evergreen.images.retrieval_study import TABLE, RetrievalStudyConfig, run
+        from flows.study_tables import print_retrieval
+
+        config = RetrievalStudyConfig.read(_given({"draws": draws, "images": images}), "The study")
+        key = sha256_json([TABLE, config.model_dump(mode="json")])[:32]
+        with _recorded(settings, workspace, TABLE, key) as folder:
+            run(workspace.root, workspace.section, config)
+        print_retrieval(folder)
+
+
+@contextmanager
+def _studied(workdir: Path | None) -> Iterator[tuple[Settings, Workspace]]:
+    """An image workspace, held for the block."""
+    settings = Settings.load().apply()
+    with open_workspace(settings, IMAGES, workdir=workdir) as workspace:
+        yield settings, workspace
+
+
+@contextmanager
+def _recorded(settings: Settings, workspace: Workspace, name: str, key: str) -> Iterator[Path]:
+    """A run in MLflow around a study, which gets what the study leaves in the folder that is yielded."""
+    from evergreen.files import read_json
+    from evergreen.images.layout import ImageLayout
+    from evergreen.images.study_images import studies_folder
+    from tasks.sweep import record_study, recorded
+
+    folder = studies_folder(ImageLayout(workspace.root))
+    with recorded(settings, workspace, "study", key) as run_id:
+        yield folder
+        result = read_json(folder / f"{name}.json")
+        result.pop("config")
+        record_study(settings, run_id, name, result, sorted(folder.glob(f"{name}.*")))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_domain(domain: str) -> None:

@@ -20,7 +20,6 @@ from evergreen.stream.version_gate import Contender, judge_version, read_version
 
 POLICY = Path("mlflow") / "promotion.yaml"
 DOMAIN = "process"
-MODEL = "evergreen"
 AT_ONCE = 4_096
 
 
@@ -34,11 +33,11 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     policy = read_version_policy(workspace / POLICY, DOMAIN)
     result = layout.data / "metrics" / "evaluate.json"
     challenger_folder = layout.data / "models" / "champion"
-    answers = model_answers(workspace / "predictions.parquet")
-    if not len(answers) or not any(challenger_folder.iterdir()):
-        write_json(result, {"skipped": f"model {MODEL} was not run, so there is no new version"})
+    if not any(challenger_folder.iterdir()):
+        write_json(result, {"skipped": "no model of ours was run, so there is no new version"})
         return
     challenger = load(challenger_folder)
+    answers = model_answers(workspace / "predictions.parquet", str(challenger.facts["model"]))
     expected = params["champion"]
     champion = load(layout.data / "champion", expected_sha256=expected) if expected else None
     contenders = [Contender(challenger.weights_sha256, _names(answers, "prediction"))]
@@ -56,10 +55,10 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     )
 
 
-def model_answers(path: Path) -> pa.Table:
-    """The rows of predictions.parquet that the main model gave, in the order of the stream."""
+def model_answers(path: Path, model: str) -> pa.Table:
+    """The rows of predictions.parquet that a model gave, in the order of the stream."""
     table = pq.read_table(path, columns=["model", "prediction", "label"])
-    return table.filter(pc.equal(table["model"], MODEL))
+    return table.filter(pc.equal(table["model"], model))
 
 
 def answers_after(champion: Champion, stream: EventStream, scored: int) -> tuple[Rows, NDArray[np.str_]]:
@@ -74,7 +73,7 @@ def answers_after(champion: Champion, stream: EventStream, scored: int) -> tuple
     rows = np.flatnonzero(stream.scored())
     if len(rows) != scored:
         raise BadInputError(
-            f"predictions.parquet has {scored:,} rows of {MODEL}, the events give {len(rows):,}: run step online again."
+            f"predictions.parquet has {scored:,} answers, the events give {len(rows):,}: run step online again."
         )
     horizon = np.datetime64(champion.facts["horizon"].removesuffix("Z"), "us").astype(np.int64)
     later = np.flatnonzero(stream.time_us[rows] > horizon)
