@@ -43,6 +43,7 @@ def colour_classifier(classes: list[str], seed: int = 0) -> Classifier:
     return classifier
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two workers share the suite by files, so that what a file sets up is set up once; the flows share one run."""
     for item in items:
