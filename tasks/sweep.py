@@ -77,17 +77,18 @@ def record_trial(settings: Settings, parent: str, row: Mapping[str, Any], parame
     return str(run.info.run_id)
 
 
-def record_study(settings: Settings, run_id: str, numbers: Mapping[str, float], files: Sequence[Path]) -> None:
+def record_study(settings: Settings, run_id: str, name: str, numbers: Mapping[str, Any], files: Sequence[Path]) -> None:
     """Log a study's numbers and files.
 
     Args:
         settings: where the store is.
         run_id: of its run.
-        numbers: by name.
+        name: of the study; begins the numbers' names.
+        numbers: JSON; what is no number is left out.
         files: tables and figures.
     """
     client = connect(settings)
-    for name, value in flatten(numbers, "study").items():
-        client.log_metric(run_id, name, value)
+    for key, value in flatten(numbers, name).items():
+        client.log_metric(run_id, key, value)
     for path in files:
         client.log_artifact(run_id, str(path), "studies")

@@ -68,6 +68,11 @@ class Sweep:
         return self.finished.key([self.config.model_dump(mode="json"), *self.identity])
 
     @property
+    def folder(self) -> Path:
+        """Where table and figures go."""
+        return studies_folder(ImageLayout(self.workspace))
+
+    @property
     def identity(self) -> list[Any]:
         """What decides every trial beside its settings."""
         scale = self.config.model_dump(mode="json", include={"images", "classes", "labelled", "validation"})
@@ -231,8 +236,7 @@ def macro(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: list
 
 def write(sweep: Sweep, rows: list[Row]) -> None:
     """Write ``studies/<study>.csv``, a line for each training, and ``<study>.json``: a mean for each setting."""
-    folder = studies_folder(ImageLayout(sweep.workspace))
-    frame = pd.DataFrame(rows)
+    folder, frame = sweep.folder, pd.DataFrame(rows)
     write_atomically(folder / f"{sweep.config.study}.csv", lambda part: frame.to_csv(part, index=False))
     settings = summary(frame)
     best = max((row for row in settings if row["f1"] is not None), key=lambda row: float(row["f1"]))
