@@ -43,15 +43,6 @@ def colour_classifier(classes: list[str], seed: int = 0) -> Classifier:
     return classifier
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the suite by files, so that what a file sets up is set up once; the flows share one run."""
-    for item in items:
-        path = item.path.relative_to(item.config.rootpath)
-        group = "flows" if path.parts[:2] == ("tests", "flows") else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def painter() -> Callable[..., np.ndarray]:
     return paint
