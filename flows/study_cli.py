@@ -155,6 +155,31 @@ def retrieval(
         print_retrieval(folder)
 
 
+@images_app.command("distil")
+def distil(
+    workdir: Workdir = None,
+    width: Annotated[int | None, typer.Option(help="First layer of the student (16).", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of training (1,000).", show_default=False)] = None,
+) -> None:
+    """Teach a smaller network the classifier's answers on unlabelled images, and compare the two.
+
+    Needs a classifier: run `evergreen run images` first. The student is left in data/images/studies/student.
+
+    Example: evergreen study images distil --width 8
+    """
+    with _studied(workdir) as (settings, workspace):
+        from evergreen.files import sha256_json
+        from evergreen.images.distil_study import TABLE, DistilStudyConfig, run
+        from flows.study_tables import print_distil
+
+        recipe = {"distil": {"steps": steps}} if steps is not None else {}
+        config = DistilStudyConfig.read(_given({"width": width}) | recipe, "The study")
+        key = sha256_json([TABLE, config.model_dump(mode="json")])[:32]
+        with _recorded(settings, workspace, TABLE, key) as folder:
+            run(workspace.root, workspace.section, config)
+        print_distil(folder)
+
+
 @contextmanager
 def _studied(workdir: Path | None) -> Iterator[tuple[Settings, Workspace]]:
     """An image workspace, held for the block."""

@@ -55,6 +55,15 @@ def print_retrieval(folder: Path) -> None:
     print(f"{result['images']:,} images from {result['labelled']} labelled ones, mean ± sd over the draws.")
 
 
+def print_distil(folder: Path) -> None:
+    """Teacher and student."""
+    result = read_json(folder / "distil.json")
+    rows = [(who, percent(result[f"{who}_accuracy"])) for who in ("teacher", "student")]
+    print_table(("network", "accuracy"), rows)
+    share = f"{percent(result['flops_ratio'])} of the teacher's operations"
+    print(f"They agree on {percent(result['agreement'])} of the validation images; the student needs {share}.")
+
+
 def _with_spread(row: dict[str, Any], name: str) -> str:
     spread = row[f"{name}_sd"]
     return percent(row[name]) + (f" ± {spread:.1%}" if spread is not None else "")

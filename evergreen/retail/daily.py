@@ -98,7 +98,8 @@ def follow(workspace: Path, model: ChurnModel, state: DailyState) -> Day:
             "label_at": known["label_at"].cast(pa.timestamp("us", tz="UTC")),
         }
     )
-    return Day(after, answers, labels, waiting.filter(pc.invert(told)), drift, float(losses.mean()) if len(losses) else None)
+    loss = float(losses.mean()) if len(losses) else None
+    return Day(after, answers, labels, waiting.filter(pc.invert(told)), drift, loss)
 
 
 def keep(workspace: Path, day: Day) -> None:

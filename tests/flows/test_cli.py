@@ -73,7 +73,7 @@ def call(monkeypatch, capsys, tmp_path):
         (["run", "images", "--workdir", __file__], "is a file. Name a folder"),
         (["run", "images", "--folder", "/does/not/exist"], "--folder /does/not/exist is no folder."),
         (["step", "images", "nope"], "No step 'nope' in images. There are: ingest, "),
-        (["step", "nope", "ingest"], "No domain 'nope'. There are: images."),
+        (["step", "nope", "ingest"], "No domain 'nope'. There are: images, retail, process."),
         (["step", "images", "drift", "--folder", "."], "--folder goes with `evergreen step images ingest`"),
     ],
 )

@@ -38,6 +38,7 @@ def test_a_workspace_is_swept_studied_and_exported(copied):
     assert "Best on" in out
     assert call("sweep", "images", "--study", "temperature", "--temperatures", "0.1,0.5", *scale) == out
     assert "from 10 labelled ones" in call("study", "images", "retrieval", "--draws", "2")
+    assert "the student needs" in call("study", "images", "distil", "--width", "2", "--steps", "3")
     assert "embeddings of 64 numbers" in call("export", "images", "--what", "embeddings", "--output", "e.parquet")
     assert "from torch" in call("export", "images", "--what", "onnx", "--output", "e.onnx")
     studies = copied.root / "data" / "images" / "studies"
@@ -48,4 +49,4 @@ def test_a_workspace_is_swept_studied_and_exported(copied):
     client = connect(settings)
     runs = client.search_runs([experiment(client, settings, f"images-{copied.root.name}")])
     kinds = [run.data.tags.get("kind") for run in runs]
-    assert (kinds.count("sweep"), kinds.count("trial"), kinds.count("study")) == (2, 4, 1)
+    assert (kinds.count("sweep"), kinds.count("trial"), kinds.count("study")) == (2, 4, 2)
