@@ -64,6 +64,8 @@ def serve_flows(deployments: Sequence[Deployment]) -> None:
 
     The schedules rest while nobody serves them.
     """
+    # a shell that starts a command in the background lets it ignore Ctrl-C, which is the way to end here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ[SERVED] = "1"
     runner = FlowRunner(name=NAME, limit=1, pause_on_shutdown=True)
     for deployment in deployments:
