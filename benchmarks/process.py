@@ -46,6 +46,7 @@ PUBLISHED = {"BPI20D": 0.425, "BPI20R": 0.360, "BPI20P": 0.457, "Helpdesk": 0.30
 """Best macro-F of DARWIN and three adaptive tree ensembles (Pasquadibisceglie et al. 2023)."""
 MARGIN = 0.03
 ALLOWED = 2_000  # events after a change in which an alarm is one of that change
+FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "process_studies.svg"
 STUDIED = ("BPI20R", "Helpdesk")
 STUDIES = ("network", "lstm", "transformer", "onehot", "word2vec", "cpc")
 
@@ -136,7 +137,27 @@ def studies(folder: Path, seeds: int) -> dict[str, Any]:
         result[log] = found
         for name, model in found.items():
             print(f"{log:9} {name:28} {model['macro_f1']:.3f} ± {model['spread']:.3f}", flush=True)
+    draw_studies(result, FIGURE)
     return result
+
+
+def draw_studies(result: dict[str, Any], path: Path) -> None:
+    """Macro-F of every variant, a row each, a colour for each log."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(result.values())))
+    figure = Figure(figsize=(7, 0.3 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
+    for log, models in result.items():
+        axes.plot([models[name]["macro_f1"] for name in names], names, "o", label=log)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("macro-F, published protocol")
+    axes.legend(frameon=False, loc="lower left")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def memory(folder: Path) -> dict[str, Any]:
