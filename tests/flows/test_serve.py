@@ -47,14 +47,15 @@ def test_served_deployment_has_its_schedule_and_runs(smoke):
     serving = place.start(*command, "--cron", crons["nightly"], "--adapt-cron", crons["adapt"])
     try:
         wait_until(lambda: len(ask(f"{api}/deployments/filter", {})) == 2)
-        deployments = {entry["name"]: entry for entry in ask(f"{api}/deployments/filter", {})}
+        listed = wait_until(lambda: ask(f"{api}/deployments/filter", {}))  # a busy database answers 503: ask again
+        deployments = {entry["name"]: entry for entry in listed}
         for name, cron in crons.items():
             schedules = [entry["schedule"]["cron"] for entry in deployments[name]["schedules"] if entry["active"]]
             assert schedules == [cron]
             assert deployments[name]["parameters"] == {"workdir": str(place.root)}
         deployment = deployments["nightly"]
 
-        triggered = ask(f"{api}/deployments/{deployment['id']}/create_flow_run", {})["id"]
+        triggered = wait_until(lambda: ask(f"{api}/deployments/{deployment['id']}/create_flow_run", {}))["id"]
         assert wait_until(lambda: ended(f"{api}/flow_runs/{triggered}")) == "COMPLETED"
         wanted = {"logs": {"flow_run_id": {"any_": [triggered]}}}
         said = wait_until(lambda: [entry["message"] for entry in ask(f"{api}/logs/filter", wanted)][1:])
