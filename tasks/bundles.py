@@ -7,6 +7,7 @@ whose result has ``weights_sha256``; its module ``pyfunc`` is what MLflow loads.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -72,7 +73,7 @@ class BundleKind:
         if self.domain == IMAGES:
             return image_signature(model.image_size)
         loader = import_module(self.loader)
-        return table_signature(loader.inputs(model), loader.OUTPUTS)
+        return table_signature(loader.inputs(model), loader.OUTPUTS, loader.OPTIONAL)
 
 
 KINDS = {
@@ -102,12 +103,15 @@ def image_signature(size: int) -> tuple[ModelSignature, Any]:
     return ModelSignature(inputs, Schema(outputs)), np.zeros((1, size, size, 3), dtype=np.uint8)
 
 
-def table_signature(inputs: dict[str, str], outputs: dict[str, str]) -> tuple[ModelSignature, Any]:
-    """Columns by name and type, in and out."""
+def table_signature(
+    inputs: dict[str, str], outputs: dict[str, str], optional: Collection[str]
+) -> tuple[ModelSignature, Any]:
+    """Columns by name and type, in and out; ``optional`` ones may be missing in the input."""
     import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     empty: dict[str, Any] = {"string": "", "double": 0.0, "datetime": pd.Timestamp(0)}
-    schemas = [Schema([ColSpec(kind, name) for name, kind in columns.items()]) for columns in (inputs, outputs)]
-    return ModelSignature(*schemas), pd.DataFrame({name: [empty[kind]] for name, kind in inputs.items()})
+    taken = Schema([ColSpec(kind, name, required=name not in optional) for name, kind in inputs.items()])
+    given = Schema([ColSpec(kind, name) for name, kind in outputs.items()])
+    return ModelSignature(taken, given), pd.DataFrame({name: [empty[kind]] for name, kind in inputs.items()})

@@ -21,6 +21,8 @@ OUTPUTS = {
     "outcome": "string",
     "outcome_probability": "double",
 }
+OPTIONAL = frozenset({"resource"})
+"""Input columns that may be missing."""
 
 
 def inputs(model: Champion) -> dict[str, str]:
@@ -38,7 +40,7 @@ class ProcessModel:
         """Foresee open cases.
 
         Args:
-            model_input: events: case_id, activity, timestamp (naive ones are UTC), resource (may be empty).
+            model_input: events: case_id, activity, timestamp (naive ones are UTC), resource (may be missing or empty).
             params: none are known.
 
         Returns:
@@ -47,13 +49,16 @@ class ProcessModel:
         """
         times = pd.to_datetime(model_input["timestamp"], utc=True)
         order = np.argsort(times.to_numpy(), kind="stable")
+        resources = pa.nulls(len(order), pa.string())
+        if "resource" in model_input:
+            resources = pa.array(model_input["resource"].iloc[order], pa.string(), from_pandas=True)
         events = pa.table(
             {
                 "event_index": np.arange(len(model_input))[order],
                 "case_id": pa.array(model_input["case_id"].astype(str).to_numpy()[order], pa.string()),
                 "activity": pa.array(model_input["activity"].astype(str).to_numpy()[order], pa.string()),
                 "timestamp": pa.array(times.iloc[order], pa.timestamp("us", tz="UTC")),
-                "resource": pa.array(model_input["resource"].iloc[order], pa.string(), from_pandas=True),
+                "resource": resources,
             }
         )
         scored = score_open_cases(events, self.model, Identity("", "", datetime.fromtimestamp(0, UTC)))

@@ -11,6 +11,8 @@ from evergreen.retail.bundle import ChurnModel, load
 from evergreen.retail.example_frames import feature_names
 
 OUTPUTS = {"risk": "double", "churn": "boolean"}
+OPTIONAL: frozenset[str] = frozenset()
+"""Input columns that may be missing."""
 
 
 def inputs(model: ChurnModel) -> dict[str, str]:

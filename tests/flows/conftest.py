@@ -4,6 +4,7 @@ The run is killed on the way and started again, so that all else is tested on wh
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from tasks.mlflow_store import connect
 from tasks.settings import CHECKOUT, Settings
 from tasks.workspace import open_workspace
 
@@ -97,6 +100,26 @@ class Place:
         return found
 
 
+def settings_of(home: Path) -> Settings:
+    """What the commands use that are started with this home."""
+    return Settings(CHECKOUT, home, f"sqlite:///{home / 'mlflow.db'}", None)
+
+
+def run_registry_example(settings: Settings, documented: str, name: str | None = None, **given: Any) -> dict[str, Any]:
+    """Run the one piece of Python in mlflow/README.md that takes a model from the registry; its variables are returned.
+
+    ``name`` replaces the name of the model that stands there, ``given`` are the variables that it takes for granted.
+    """
+    readme = (CHECKOUT / "mlflow" / "README.md").read_text()
+    pieces = re.findall(r"```python\n(.+?)```", readme, flags=re.DOTALL)
+    [code] = [piece for piece in pieces if f"models:/{documented}@" in piece]
+    code = code.replace("sqlite:////path/to/.evergreen/mlflow.db", settings.tracking_uri)
+    connect(settings)  # MLflow keeps the registry that an earlier test named
+    names = dict(given)
+    exec(code.replace(f"models:/{documented}@", f"models:/{name or documented}@"), names)
+    return names
+
+
 @dataclass(frozen=True)
 class Smoke:
     """The shared run.
@@ -116,7 +139,7 @@ class Smoke:
 
 def make_place(root: Path, home: Path) -> Place:
     """A workspace of profile smoke: as much fine-tuning as a champion needs, and a day of the stream still to come."""
-    settings = Settings(CHECKOUT, home, f"sqlite:///{home / 'mlflow.db'}", None)
+    settings = settings_of(home)
     stream = {"ingest": {"days": 6, "noise_from_day": 5}, "backtest": {"start": 5}}
     light = {"finetune": {"recipe": {"steps": 30}}} | stream
     with open_workspace(settings, "images", profile="smoke", workdir=root, values=light):

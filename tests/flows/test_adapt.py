@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import time
 
 import pytest
 
@@ -62,10 +63,11 @@ def test_champion_follows_its_stream(branched):
 
 def test_backtest_compares_policies_and_an_interrupted_one_goes_on(copied):
     command = [str(EVERGREEN), "backtest", "images", "--workdir", str(copied.root), "--policies", "none,head"]
+    states = (copied.home / "adaptation").glob
+    before = set(states("*/backtests/*/state.json"))
     killed = copied.start(*command, folder=CHECKOUT)
-    states = copied.home / "adaptation"
-    while killed.poll() is None and not list(states.rglob("state.json")):
-        pass
+    while killed.poll() is None and before.issuperset(states("*/backtests/*/state.json")):
+        time.sleep(0.01)
     killed.kill()
     killed.wait()
     done = copied.run(*command, folder=CHECKOUT)

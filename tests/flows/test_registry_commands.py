@@ -2,13 +2,11 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +24,7 @@ from tasks.mlflow_store import connect
 from tasks.settings import CHECKOUT, Settings
 from tasks.versions import aliases_of
 from tasks.workspace import Workspace
+from tests.flows.conftest import run_registry_example
 
 CLASSES = ["blue", "green", "red"]
 Evergreen = Callable[..., tuple[int, str, str]]
@@ -258,12 +257,7 @@ def test_score_refuses_bad_arguments(
 
 
 def test_python_of_the_readme_runs(registered: Settings) -> None:
-    readme = (CHECKOUT / "mlflow" / "README.md").read_text()
-    code = re.findall(r"```python\n(.+?)```", readme, flags=re.DOTALL)
-    assert len(code) == 1
-    connect(registered)  # MLflow keeps the registry that an earlier test named
-    names: dict[str, Any] = {}
-    exec(code[0].replace("sqlite:////path/to/.evergreen/mlflow.db", registered.tracking_uri), names)
+    names = run_registry_example(registered, "images")
     assert list(names["answers"].columns) == ["prediction", "score", "probabilities"]
     assert names["model"].metadata.metadata["classes"] == CLASSES
 

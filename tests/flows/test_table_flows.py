@@ -11,9 +11,8 @@ import pytest
 
 from evergreen.files import read_json
 from evergreen.process.motivating_example import events
-from tasks.settings import CHECKOUT, Settings
 from tasks.workspace import open_workspace
-from tests.flows.conftest import EVERGREEN, Place, Ran
+from tests.flows.conftest import EVERGREEN, Place, Ran, run_registry_example, settings_of
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ LIGHT = {
 def run_flow(base: Path, domain: str, option: str, source: Path, *more: str) -> Done:
     place = Place(base / "work", base / "home")
     place.home.mkdir(parents=True, exist_ok=True)
-    settings = Settings(CHECKOUT, place.home, f"sqlite:///{place.home / 'mlflow.db'}", None)
-    with open_workspace(settings, domain, workdir=place.root, values={"online": LIGHT[domain]}):
+    with open_workspace(settings_of(place.home), domain, workdir=place.root, values={"online": LIGHT[domain]}):
         pass
     ran = call(place, "run", domain, option, source, "--workdir", place.root, *more)
     assert ran.code == 0, ran
@@ -130,6 +128,15 @@ def test_open_cases_are_scored_with_the_champion(process_run: Done, tmp_path: Pa
     assert scores["probability"].between(0, 1).all()
     assert (scores["remaining_days"] >= 0).all()
     assert set(scores["model_version"]) == {"1"}
+    running = (
+        log.iloc[:-2]
+        .drop(columns="resource")
+        .assign(timestamp=lambda rows: pd.to_datetime(rows["timestamp"]).dt.tz_localize(None))
+    )
+    names = run_registry_example(
+        settings_of(process_run.place.home), "process-helpdesk", "process-work", events=running
+    )
+    assert set(names["answers"]["case_id"]) == set(scores["case_id"])
 
 
 def test_retail_flow_leaves_its_results(retail_run: Done) -> None:
@@ -139,6 +146,9 @@ def test_retail_flow_leaves_its_results(retail_run: Done) -> None:
         *("example_id", "day", "customer_id", "generated_on"),
         *("recency_1", "frequency_1", "monetary_1"),
     ]
+    rows = pq.read_table(retail_run.place.root / "examples.parquet").to_pandas().head()
+    names = run_registry_example(settings_of(retail_run.place.home), "retail-churn", "retail-work", examples=rows)
+    assert names["answers"]["risk"].between(0, 1).all()
 
 
 def test_customers_of_a_day_are_scored_with_reasons(retail_run: Done, tmp_path: Path) -> None:
