@@ -128,11 +128,8 @@ def test_open_cases_are_scored_with_the_champion(process_run: Done, tmp_path: Pa
     assert scores["probability"].between(0, 1).all()
     assert (scores["remaining_days"] >= 0).all()
     assert set(scores["model_version"]) == {"1"}
-    running = (
-        log.iloc[:-2]
-        .drop(columns="resource")
-        .assign(timestamp=lambda rows: pd.to_datetime(rows["timestamp"]).dt.tz_localize(None))
-    )
+    times = pd.to_datetime(log["timestamp"]).dt.tz_localize(None)
+    running = log.drop(columns="resource").assign(timestamp=times).iloc[:-2]
     names = run_registry_example(
         settings_of(process_run.place.home), "process-helpdesk", "process-work", events=running
     )
