@@ -13,7 +13,7 @@ a workspace of its own, and what is judged are the files that these write. Parts
     memory   what is left of the old regime after fine-tuning and after re-training
     speed    events per second between two changes of the model, and memory on a long log
 
-Results: benchmarks/results/process.json, one entry a part.
+Results: benchmarks/results/process.json, one entry a part; part ``logs`` keeps what was measured of other models.
 """
 
 import argparse
@@ -65,9 +65,11 @@ def take(log: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any
 
 def logs(folder: Path, seeds: int, names: list[str] | str) -> dict[str, Any]:
     """Part ``logs``."""
-    result = {}
+    result: dict[str, Any] = read_json(RESULTS).get("logs", {}).get("result", {}) if RESULTS.is_file() else {}
     for log, published in PUBLISHED.items():
         models, _, seconds = take(folder / f"{log}.parquet", mode="published", models=names, seeds=seeds)
+        before = result.get(log, {"models": {}, "seconds": {}})
+        models, seconds = before["models"] | models, before["seconds"] | seconds
         rivals = [published, *(m["macro_f1"] for name, m in models.items() if name.startswith("markov"))]
         wanted = max(rivals) + MARGIN
         result[log] = {"published": published, "wanted": wanted, "models": models, "seconds": seconds}

@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 
+import pytest
 import yaml
 
 from tasks.workspace import Workspace
@@ -85,6 +86,7 @@ def test_second_run_does_nothing_and_says_so(smoke):
     assert outputs(smoke.place) == before
 
 
+@pytest.mark.slow
 def test_changed_parameter_reruns_what_depends_on_it(smoke, copied):
     Workspace(copied.root).update("images", {"finetune": {"recipe": {"steps": 5}}})
     result = copied.images()
@@ -109,6 +111,7 @@ def test_bad_data_stop_the_flow_with_one_message(copied):
     assert ran_and_kept(result.out) == ([], ["ingest"])
 
 
+@pytest.mark.slow
 def test_dvc_alone_gives_the_same_bytes_goes_back_and_travels(smoke, new_place):
     """DVC by hand, in a workspace whose stream first had a day less, with a cache of its own."""
     place, workspace = new_place, Workspace(new_place.root)
