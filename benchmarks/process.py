@@ -1,6 +1,6 @@
 """The process model against its rivals, on real logs and on logs whose changes are known.
 
-    EVERGREEN_BENCH_DATA=DIR python benchmarks/process.py [PART ...] [--seeds 3] [--models evergreen,markov | all]
+    EVERGREEN_BENCH_DATA=DIR python benchmarks/process.py [PART ...] [--seeds 3] [--models NAMES | all] [--logs NAMES]
 
 The folder holds ``process/*.parquet`` (case_id, activity, timestamp, resource), ``process/drift/*.parquet`` and
 ``process/drift/GROUND_TRUTH.csv`` (file, change_events). Every log goes through the steps ``ingest`` and ``online`` of
@@ -63,10 +63,24 @@ def take(log: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any
     return metrics["models"], drifts, seconds
 
 
-def logs(folder: Path, seeds: int, names: list[str] | str) -> dict[str, Any]:
+def save(part: str, seeds: int, found: dict[str, Any]) -> None:
+    """Put a part's results among those of the other parts."""
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    versions = {name: version(name) for name in ("numpy", "torch")}
+    write_json(RESULTS, {**kept(), part: {**machine, **versions, "seeds": seeds, "result": found}})
+
+
+def kept() -> dict[str, Any]:
+    """The results so far."""
+    found: dict[str, Any] = read_json(RESULTS) if RESULTS.is_file() else {}
+    return found
+
+
+def logs(folder: Path, seeds: int, names: list[str] | str, wanted_logs: list[str]) -> dict[str, Any]:
     """Part ``logs``."""
-    result: dict[str, Any] = read_json(RESULTS).get("logs", {}).get("result", {}) if RESULTS.is_file() else {}
-    for log, published in PUBLISHED.items():
+    result: dict[str, Any] = kept().get("logs", {}).get("result", {})
+    for log in wanted_logs:
+        published = PUBLISHED[log]
         models, _, seconds = take(folder / f"{log}.parquet", mode="published", models=names, seeds=seeds)
         before = result.get(log, {"models": {}, "seconds": {}})
         models, seconds = before["models"] | models, before["seconds"] | seconds
@@ -75,6 +89,7 @@ def logs(folder: Path, seeds: int, names: list[str] | str) -> dict[str, Any]:
         result[log] = {"published": published, "wanted": wanted, "models": models, "seconds": seconds}
         shown = ", ".join(f"{name} {m['macro_f1']:.3f}" for name, m in models.items())
         print(f"{log:9} wanted {wanted:.3f}: {shown}", flush=True)
+        save("logs", seeds, result)
     return result
 
 
@@ -243,6 +258,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="all if none is named")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--models", default="evergreen,markov,markov-undivided")
+    parser.add_argument("--logs", default=",".join(PUBLISHED), help="of part logs")
     parser.add_argument("--thousands", type=int, default=1_000, help="events of the long log, in thousands")
     given = parser.parse_args()
     root = os.environ.get("EVERGREEN_BENCH_DATA")
@@ -250,7 +266,7 @@ def main() -> None:
         raise BadInputError("EVERGREEN_BENCH_DATA must name the folder that holds process/*.parquet.")
     names = "all" if given.models == "all" else given.models.split(",")
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "logs": lambda: logs(folder, given.seeds, names),
+        "logs": lambda: logs(folder, given.seeds, names, given.logs.split(",")),
         "changes": lambda: changes(folder),
         "still": lambda: still(folder),
         "studies": lambda: studies(folder, given.seeds),
@@ -260,11 +276,7 @@ def main() -> None:
     if unknown := [part for part in given.parts if part not in parts]:
         sys.exit(f"There is no part {unknown[0]!r}. Parts: {', '.join(parts)}.")
     for part in given.parts or parts:
-        found = parts[part]()
-        kept = read_json(RESULTS) if RESULTS.is_file() else {}
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        versions = {name: version(name) for name in ("numpy", "torch")}
-        write_json(RESULTS, {**kept, part: {**machine, **versions, "seeds": given.seeds, "result": found}})
+        save(part, given.seeds, parts[part]())
 
 
 if __name__ == "__main__":
