@@ -213,7 +213,7 @@ def accuracy(model: EvergreenLearner, stream: EventStream, rows: "np.ndarray[Any
     return float((model.answer(rows).argmax(1) == stream.activity[rows]).mean())
 
 
-def speed(folder: Path, thousands: int) -> dict[str, Any]:
+def speed(folder: Path, thousands: list[int]) -> dict[str, Any]:
     """Part ``speed``."""
     stream = published_stream(pq.read_table(folder / "BPI20D.parquet"))
     rows = np.flatnonzero(stream.asked)
@@ -223,12 +223,14 @@ def speed(folder: Path, thousands: int) -> dict[str, Any]:
     model.say(asked)
     wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
     result: dict[str, Any] = {"answers_per_second": len(asked) / wall, "answers_per_cpu_second": len(asked) / cpu}
-    with tempfile.TemporaryDirectory() as place:
-        log = Path(place) / "long.parquet"
-        long_log(folder / "BPI20D.parquet", log, thousands)
-        _, _, seconds = take(log, mode="published")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result["long_log"] = {"thousand_events": thousands, "seconds": seconds["evergreen"], "peak_mib": peak}
+    result["long_logs"] = []
+    for count in sorted(thousands):
+        with tempfile.TemporaryDirectory() as place:
+            log = Path(place) / "long.parquet"
+            long_log(folder / "BPI20D.parquet", log, count)
+            _, _, seconds = take(log, mode="published")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        result["long_logs"].append({"thousand_events": count, "seconds": seconds["evergreen"], "peak_mib": peak})
     print(json.dumps(result, indent=1), flush=True)
     return result
 
@@ -259,7 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--models", default="evergreen,markov,markov-undivided")
     parser.add_argument("--logs", default=",".join(PUBLISHED), help="of part logs")
-    parser.add_argument("--thousands", type=int, default=1_000, help="events of the long log, in thousands")
+    parser.add_argument("--thousands", default="100,400", help="events of the long logs of part speed, in thousands")
     given = parser.parse_args()
     root = os.environ.get("EVERGREEN_BENCH_DATA")
     if not root or not (folder := Path(root) / "process").is_dir():
@@ -271,7 +273,7 @@ def main() -> None:
         "still": lambda: still(folder),
         "studies": lambda: studies(folder, given.seeds),
         "memory": lambda: memory(folder),
-        "speed": lambda: speed(folder, given.thousands),
+        "speed": lambda: speed(folder, [int(count) for count in given.thousands.split(",")]),
     }
     if unknown := [part for part in given.parts if part not in parts]:
         sys.exit(f"There is no part {unknown[0]!r}. Parts: {', '.join(parts)}.")
