@@ -4,13 +4,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
-
-import yaml
 
 from evergreen.files import read_json, sha256_json
 from evergreen.report.inputs import Inputs
+from evergreen.report.parameters import without_places
 
 PACKAGES = (
     "torch",
@@ -29,13 +27,12 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Names and values in groups, the parameters as YAML, and one hash over all of it.
+    """Names and values in groups, and one hash over all of it and the parameters.
 
     Neither the clock nor a place on a machine is part of it: the same inputs have the same identity anywhere.
     """
 
     groups: Mapping[str, Mapping[str, str]]
-    parameters: str
     fingerprint: str
 
 
@@ -63,23 +60,7 @@ def identify(inputs: Inputs) -> Identity:
     }
     software = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
     groups = {"Run": run, "Weights (SHA-256)": weights, "Data (SHA-256)": data, "Software": software}
-    text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True, width=100)
-    return Identity(groups, text, sha256_json([groups, params]))
-
-
-def without_places(value: Any) -> Any:
-    """Parameters without absolute paths, which say where a run was and not what it did.
-
-    >>> without_places({"folder": "/home/me/pictures", "days": [25]})
-    {'folder': '(a folder)', 'days': [25]}
-    """
-    if isinstance(value, Mapping):
-        return {key: without_places(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_places(entry) for entry in value]
-    if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
-        return "(a folder)"
-    return value
+    return Identity(groups, sha256_json([groups, params]))
 
 
 def _weights(description: Any) -> str:

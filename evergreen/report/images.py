@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evergreen.config import Config
-from evergreen.files import write_atomically
 from evergreen.images.arrays import open_folder
 from evergreen.images.augment import AugmentConfig
 from evergreen.images.bundle import embed_batches, load_encoder
@@ -19,7 +18,8 @@ from evergreen.images.layout import ImageLayout
 from evergreen.report import figures, scores, words
 from evergreen.report.identity import identify
 from evergreen.report.inputs import Inputs, read_inputs
-from evergreen.report.page import render
+from evergreen.report.page import render, write_page
+from evergreen.report.parameters import as_yaml
 from evergreen.report.pictures import Picture, augmented, picture
 from evergreen.report.projection import project
 from evergreen.report.timeline import first_drift, heat_map, timeline
@@ -55,8 +55,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         batches = list(embed_batches(encoder, images, int(description["image_size"]), description["precision"]))
         return np.concatenate([batch.cpu().numpy() for batch in batches] or [np.zeros((0, 1), np.float32)])
 
-    page = build(inputs, config, embed)
-    write_atomically(inputs.layout.report, lambda part: part.write_text(page, encoding="utf-8"))
+    write_page(inputs.layout.report, build(inputs, config, embed))
 
 
 def build(inputs: Inputs, config: ReportConfig, embed: Embed) -> str:
@@ -73,6 +72,7 @@ def build(inputs: Inputs, config: ReportConfig, embed: Embed) -> str:
         "recalls": scores.gate_recalls(inputs.evaluate),
         "mistakes": mistakes(inputs, config.mistakes),
         "identity": identify(inputs),
+        "parameters": as_yaml(inputs.params),
         "stream_sentence": words.stream_sentence(inputs),
         "labels_sentence": words.labels_sentence(inputs),
         "validation_sentence": words.validation_sentence(inputs),

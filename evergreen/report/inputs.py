@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from evergreen.errors import BadInputError
-from evergreen.files import read_json
 from evergreen.images.arrays import read_index
 from evergreen.images.layout import ImageLayout
 from evergreen.images.windows import Window, read_windows
+from evergreen.report.run_files import read_needed
 
 Record = Mapping[str, Any]
 """An object of a JSON file."""
@@ -64,23 +64,24 @@ def read_inputs(layout: ImageLayout, params: Record) -> Inputs:
     index = _index(layout, windows)
     hidden = _ids(layout.hidden_labels)
     gate = _ids(layout.gate_labels)
+    needed = partial(read_needed, domain="images")
     return Inputs(
         layout=layout,
         params=params,
         windows=windows,
-        training=_json(layout.training_windows, "windows")["windows"],
+        training=needed(layout.training_windows, "windows")["windows"],
         index=index,
         hidden=len(hidden),
         gate=len(gate),
         days=labels_by_day(index, hidden, gate),
-        validation=_json(layout.validation / "result.json", "validate"),
+        validation=needed(layout.validation / "result.json", "validate"),
         refused=_refused(layout.quarantine / "ingest" / "reasons.parquet"),
-        drift=sorted(_json(layout.metrics / "drift.json", "drift"), key=lambda record: str(record["start"])),
-        pretrain=_json(layout.metrics / "pretrain.json", "pretrain"),
-        epochs=_json(layout.plots / "pretrain.json", "pretrain"),
-        probe=_json(layout.metrics / "probe.json", "probe"),
-        finetune=_json(layout.metrics / "finetune.json", "finetune"),
-        evaluate=_json(layout.metrics / "evaluate.json", "evaluate"),
+        drift=sorted(needed(layout.metrics / "drift.json", "drift"), key=lambda record: str(record["start"])),
+        pretrain=needed(layout.metrics / "pretrain.json", "pretrain"),
+        epochs=needed(layout.plots / "pretrain.json", "pretrain"),
+        probe=needed(layout.metrics / "probe.json", "probe"),
+        finetune=needed(layout.metrics / "finetune.json", "finetune"),
+        evaluate=needed(layout.metrics / "evaluate.json", "evaluate"),
         predictions=_predictions(layout.predictions / "test.parquet"),
     )
 
@@ -104,15 +105,6 @@ def labels_by_day(index: pd.DataFrame, hidden: set[str], gate: set[str]) -> pd.D
     counts = pd.crosstab(days, kinds).reindex(columns=["known", "gate", "hidden", "none"], fill_value=0)
     counts.insert(0, "images", counts.sum(axis=1))
     return counts.rename_axis(columns=None).reset_index()
-
-
-def _json(path: Path, step: str) -> Any:
-    if not path.is_file():
-        raise BadInputError(
-            f"The report needs {path}, which the step {step!r} writes. Run `evergreen run images`, "
-            f"or `dvc repro` in the workspace, so that the earlier steps come first."
-        )
-    return read_json(path)
 
 
 def _index(layout: ImageLayout, windows: Sequence[Window]) -> pd.DataFrame:

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+
+from evergreen.files import write_atomically
 
 MISSING = "–"
 
@@ -24,6 +27,11 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment.filters.update(FILTERS)
     style = Markup(resources.files("evergreen.report").joinpath("style.css").read_text())
     return environment.get_template(template).render(style=style, **context)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all."""
+    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
 
 
 def percent(value: float | None, digits: int = 1) -> str:

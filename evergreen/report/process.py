@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import Field
 
 from evergreen.config import Config
-from evergreen.files import write_atomically
 from evergreen.process.discovery import DiscoveryConfig
-from evergreen.report import process_graph, process_scores, process_words
+from evergreen.report import process_graph, process_scores, process_words, standings
 from evergreen.report.change_words import DAY, changes, duration
-from evergreen.report.identity import without_places
-from evergreen.report.page import MISSING, render
+from evergreen.report.drift_words import drift_row, took_over
+from evergreen.report.page import render, write_page
+from evergreen.report.parameters import as_yaml
 from evergreen.report.process_figures import f_over_time
 from evergreen.report.process_inputs import ProcessInputs, Record, read_process_inputs
 from evergreen.report.process_scores import sliding
@@ -39,8 +38,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         BadInputError: metrics.json is missing or a parameter does not fit.
     """
     config = ReportConfig.read(params.get("report", {}), "params.yaml: process.report")
-    page = build(read_process_inputs(workspace, params), config)
-    write_atomically(workspace / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+    write_page(workspace / "report.html", build(read_process_inputs(workspace, params), config))
 
 
 def build(inputs: ProcessInputs, config: ReportConfig) -> str:
@@ -52,6 +50,7 @@ def build(inputs: ProcessInputs, config: ReportConfig) -> str:
         "inputs": inputs,
         "config": config,
         "main": main,
+        "mode": (inputs.ingest or {}).get("mode"),
         "summary": process_words.summary(inputs),
         "cards": process_words.cards(inputs),
         "models": model_rows(inputs),
@@ -60,7 +59,7 @@ def build(inputs: ProcessInputs, config: ReportConfig) -> str:
         "drifts": drift_rows(inputs, config),
         "alpha": alpha(inputs.params),
         "log_table": process_words.log_table(inputs.ingest["log"]) if inputs.ingest else {},
-        "parameters": parameters(inputs.params),
+        "parameters": as_yaml(inputs.params),
         **curve_section(inputs),
     }
     return render("process.html", context)
@@ -74,7 +73,7 @@ def curve_section(inputs: ProcessInputs) -> dict[str, Any]:
     longest = max(inputs.answers, key=lambda name: len(inputs.answers[name].label))
     moments = inputs.answers[longest].moment
     marks = [
-        (int(np.searchsorted(moments, pd.Timestamp(drift["timestamp"]).value // 1000)), process_words.took_over(drift))
+        (int(np.searchsorted(moments, pd.Timestamp(drift["timestamp"]).value // 1000)), took_over(drift))
         for drift in inputs.drifts
         if drift.get("timestamp")
     ]
@@ -84,24 +83,12 @@ def curve_section(inputs: ProcessInputs) -> dict[str, Any]:
 
 
 def model_rows(inputs: ProcessInputs) -> list[Record]:
-    """The table of models: the main one first, the others by macro-F."""
-    names = sorted(
-        inputs.models,
-        key=lambda name: (name != inputs.main, -(inputs.models[name].get("macro_f1") or 0.0), name),
-    )
-    best = inputs.models.get(inputs.main or "", {}).get("macro_f1")
-    rows = []
-    for name in names:
-        found = inputs.models[name]
-        value = found.get("macro_f1")
-        gain = None if best is None or value is None or name == inputs.main else best - value
-        keys = ("macro_f1", "spread", "accuracy", "outcome_auc", "n_scored", "seeds")
-        rows.append(
-            {key: found.get(key) for key in keys}
-            | {"name": name, "note": process_words.note(name), "main": name == inputs.main, "gain": gain}
-            | {"remaining": _days(found.get("remaining_time_mae"))}
-            | {"naive": _days(found.get("remaining_time_mae_naive")) if found.get("remaining_time_mae_naive") else ""}
-        )
+    """The table of models."""
+    rows = standings.model_rows(inputs.models, inputs.main, ("accuracy", "outcome_auc"), process_words.note)
+    for row in rows:
+        found = inputs.models[row["name"]]
+        row["remaining"] = _days(found.get("remaining_time_mae"))
+        row["naive"] = _days(found["remaining_time_mae_naive"]) if found.get("remaining_time_mae_naive") else ""
     return rows
 
 
@@ -118,16 +105,10 @@ def drift_rows(inputs: ProcessInputs, config: ReportConfig) -> list[Record]:
         picture = process_graph.draw(found) if found and number in drawn else None
         rows.append(
             {
-                "number": number + 1,
+                **drift_row(number + 1, drift, drift.get("cost")),
                 "when": drift.get("timestamp"),
                 "event": drift.get("event_index"),
-                "detector": drift.get("detector") or MISSING,
-                "adaptation": drift.get("adaptation") or MISSING,
-                "gain": drift.get("gain"),
-                "decision": drift.get("decision") or MISSING,
                 "reason": drift.get("reason") or "",
-                "took_over": process_words.took_over(drift),
-                "cost": process_words.cost_text(drift.get("cost")),
                 "found": found,
                 "picture": picture,
                 "changed": _changed(found) if found else [],
@@ -147,8 +128,3 @@ def _changed(found: Record) -> list[Record]:
 def alpha(params: Mapping[str, Any]) -> float:
     """The false discovery rate of the comparisons."""
     return DiscoveryConfig.read(params.get("discovery", {}), "params.yaml: process.discovery").alpha
-
-
-def parameters(params: Mapping[str, Any]) -> str:
-    """The parameters as YAML, without places on a machine."""
-    return str(yaml.safe_dump(without_places(dict(params)), sort_keys=False, allow_unicode=True, width=100))

@@ -10,10 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from evergreen.errors import BadInputError
-from evergreen.files import read_json
 from evergreen.process.discovery import drifts_of, shown_model
 from evergreen.process.layout import ProcessLayout
+from evergreen.report.run_files import read_if_there, read_needed
 
 Record = dict[str, Any]
 
@@ -69,21 +68,15 @@ def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessIn
         BadInputError: metrics.json is missing.
     """
     layout = ProcessLayout(workspace)
-    metrics = workspace / "metrics.json"
-    if not metrics.is_file():
-        raise BadInputError(
-            f"The report needs {metrics}, which the step 'online' writes. Run `evergreen run process`, "
-            "or `dvc repro` in the workspace, so that the earlier steps come first."
-        )
-    found = read_json(metrics)
+    found = read_needed(workspace / "metrics.json", "online", "process")
     models, answers = found.get("models", {}), read_answers(workspace / "predictions.parquet")
     main = shown_model(found) or next(iter(answers), None)
-    drifts = _json(workspace / "drifts.json") or []
+    drifts = read_if_there(workspace / "drifts.json") or []
     numbers = drifts_of(drifts, main or "")
     return ProcessInputs(
         params=params,
-        ingest=_json(layout.metrics / "ingest.json"),
-        validation=_json(layout.validation / "result.json"),
+        ingest=read_if_there(layout.metrics / "ingest.json"),
+        validation=read_if_there(layout.validation / "result.json"),
         models=models,
         main=main,
         drifts=[drifts[number] for number in numbers],
@@ -92,15 +85,11 @@ def read_process_inputs(workspace: Path, params: Mapping[str, Any]) -> ProcessIn
     )
 
 
-def _json(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
-
-
 def _discovery(folder: Path, drifts: Sequence[Record], numbers: Sequence[int]) -> list[Record | None]:
     """The comparison of each drift, if it is there and about the same event."""
-    listed = {entry["number"]: entry for entry in _json(folder / "drifts.json") or []}
+    listed = {entry["number"]: entry for entry in read_if_there(folder / "drifts.json") or []}
     return [
-        _json(folder / listed[number]["file"])
+        read_if_there(folder / listed[number]["file"])
         if number in listed and listed[number]["event_index"] == drifts[number]["event_index"]
         else None
         for number in numbers

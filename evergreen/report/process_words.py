@@ -1,12 +1,13 @@
 """The sentences of the process report."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from evergreen.report.cards import Card, validation_card
 from evergreen.report.change_words import DAY, duration
-from evergreen.report.page import MISSING, counted, day, number, percent, points, whole
+from evergreen.report.drift_words import took_over
+from evergreen.report.page import counted, day, number, percent, whole
 from evergreen.report.process_inputs import ProcessInputs, Record
-from evergreen.report.words import Card
+from evergreen.report.standings import lead, score_sentence
 
 NOTES = {
     "darwin": "the published system",
@@ -25,16 +26,6 @@ def note(model: str) -> str:
     return NOTES.get(model, "")
 
 
-def rival(inputs: ProcessInputs) -> str | None:
-    """The best other model by macro-F, variants of the main one left out."""
-    main = inputs.main
-    others = [
-        name for name, found in inputs.models.items()
-        if main is not None and name != main and not name.startswith(f"{main}-") and found.get("macro_f1") is not None
-    ]  # fmt: skip
-    return max(others, key=lambda name: inputs.models[name]["macro_f1"], default=None)
-
-
 def summary(inputs: ProcessInputs) -> list[str]:
     """What came out, in two or three sentences."""
     sentences = []
@@ -48,19 +39,11 @@ def summary(inputs: ProcessInputs) -> list[str]:
     if main is None or main not in inputs.models:
         sentences.append("No model was measured.")
     else:
-        sentences.append(_score_sentence(inputs, main))
+        reached = percent(inputs.models[main].get("macro_f1"))
+        said = f"{main} foresees the next activity with a macro-F of {reached}"
+        sentences.append(score_sentence(said, lead(inputs.models, main)))
     sentences.append(drift_sentence(inputs))
     return sentences
-
-
-def _score_sentence(inputs: ProcessInputs, main: str) -> str:
-    found, other = inputs.models[main], rival(inputs)
-    said = f"{main} foresees the next activity with a macro-F of {percent(found.get('macro_f1'))}"
-    if other is None or found.get("macro_f1") is None:
-        return f"{said}."
-    gain = found["macro_f1"] - inputs.models[other]["macro_f1"]
-    side = "above" if gain >= 0 else "below"
-    return f"{said}, {abs(100 * gain):.1f} points {side} {other}, the best of the others."
 
 
 def drift_sentence(inputs: ProcessInputs) -> str:
@@ -75,20 +58,13 @@ def cards(inputs: ProcessInputs) -> list[Card]:
     """The headline numbers."""
     found = []
     if inputs.validation:
-        result = inputs.validation
-        quarantined = f"events accepted, {whole(result['rows_quarantined'])} quarantined"
-        tone = "good" if result["passed"] else "bad"
-        found.append(Card("Validation", whole(result["rows_accepted"]), quarantined, tone))
+        found.append(validation_card(inputs.validation, "events"))
     measured = inputs.models.get(inputs.main or "", {})
     if measured.get("macro_f1") is not None:
         notes = f"next activity; accuracy {percent(measured.get('accuracy'))}"
         found.append(Card("Macro-F", percent(measured["macro_f1"]), notes))
-        other = rival(inputs)
-        if other is not None:
-            gain = measured["macro_f1"] - inputs.models[other]["macro_f1"]
-            found.append(
-                Card("Against the best other", points(gain), f"points, {other}", "good" if gain > 0 else "bad")
-            )
+        if (ahead := lead(inputs.models, inputs.main)) is not None:
+            found.append(ahead.card())
     if measured.get("remaining_time_mae") is not None:
         found.append(Card("Remaining time", duration(measured["remaining_time_mae"] * DAY), "mean absolute error"))
     if measured.get("outcome_auc") is not None:
@@ -99,16 +75,6 @@ def cards(inputs: ProcessInputs) -> list[Card]:
     else:
         found.append(Card("Drifts", "none", "in the whole stream", "good"))
     return found
-
-
-def took_over(drift: Record) -> bool:
-    """Whether a drift led to a new model in service."""
-    return drift.get("decision") in ("promoted", "replace")
-
-
-def cost_text(cost: Any) -> str:
-    """What an adaptation cost, in floating-point operations."""
-    return f"{cost:.1e} FLOPs" if isinstance(cost, int | float) and cost else MISSING
 
 
 def stretch(side: Record) -> str:

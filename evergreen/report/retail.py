@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
 from evergreen.config import Config
-from evergreen.files import write_atomically
-from evergreen.report import retail_figures, retail_scores, retail_words
+from evergreen.report import retail_figures, retail_scores, retail_words, standings
 from evergreen.report.beeswarm import SHADES, beeswarm
-from evergreen.report.identity import without_places
-from evergreen.report.page import MISSING, render
-from evergreen.report.process_words import cost_text, took_over
+from evergreen.report.drift_words import drift_row, took_over
+from evergreen.report.page import render, write_page
+from evergreen.report.parameters import as_yaml
 from evergreen.report.retail_inputs import Record, RetailInputs, read_retail_inputs
 from evergreen.report.version_groups import VersionGroup, group_versions
 
@@ -40,8 +38,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
         BadInputError: metrics.json is missing or a parameter does not fit.
     """
     config = ReportConfig.read(params.get("report", {}), "params.yaml: retail.report")
-    page = build(read_retail_inputs(workspace, params), config)
-    write_atomically(workspace / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+    write_page(workspace / "report.html", build(read_retail_inputs(workspace, params), config))
 
 
 def build(inputs: RetailInputs, config: ReportConfig) -> str:
@@ -60,7 +57,7 @@ def build(inputs: RetailInputs, config: ReportConfig) -> str:
         "examples_sentence": retail_words.examples_sentence(inputs.examples) if inputs.examples else "",
         "shades": SHADES,
         "window_days": retail_scores.WINDOW_DAYS,
-        "parameters": yaml.safe_dump(without_places(dict(inputs.params)), sort_keys=False, allow_unicode=True),
+        "parameters": as_yaml(inputs.params),
         **curve_section(inputs),
         **reasons_section(inputs, config),
     }
@@ -105,22 +102,13 @@ def drift_marks(inputs: RetailInputs) -> list[retail_figures.Mark]:
 
 
 def model_rows(inputs: RetailInputs) -> list[Record]:
-    """The table of models: the main one first, the others by macro-F."""
-    main = inputs.main
-    order = sorted(inputs.models, key=lambda name: (name != main, -(inputs.models[name].get("macro_f1") or 0.0), name))
-    best = inputs.models.get(main or "", {}).get("macro_f1")
+    """The table of models."""
+    also = ("f1_churn", "f1_non_churn", "auc")
     counts = inputs.metrics.get("drifts") or {}
-    rows = []
-    for name in order:
-        found = inputs.models[name]
-        value = found.get("macro_f1")
-        gain = None if best is None or value is None or name == main else best - value
-        keys = ("macro_f1", "spread", "f1_churn", "f1_non_churn", "auc", "n_scored", "seeds")
-        rows.append(
-            {key: found.get(key) for key in keys}
-            | {"name": name, "note": retail_words.note(name), "main": name == main, "gain": gain}
-            | {"matured": (found.get("matured") or {}).get("macro_f1"), "drifts": counts.get(name)}
-        )
+    rows = standings.model_rows(inputs.models, inputs.main, also, retail_words.note)
+    for row in rows:
+        row["matured"] = (inputs.models[row["name"]].get("matured") or {}).get("macro_f1")
+        row["drifts"] = counts.get(row["name"])
     return rows
 
 
@@ -202,14 +190,8 @@ def drift_rows(inputs: RetailInputs, config: ReportConfig) -> list[Record]:
         card = next((each for each in cards if each["drift"] == drift), None) if number <= config.cards else None
         rows.append(
             {
-                "number": number,
+                **drift_row(number, drift, drift.get("flops")),
                 "day": drift.get("day"),
-                "detector": drift.get("detector") or MISSING,
-                "adaptation": drift.get("adaptation") or MISSING,
-                "cost": cost_text(drift.get("flops")),
-                "gain": drift.get("gain"),
-                "decision": drift.get("decision") or MISSING,
-                "took_over": took_over(drift),
                 "card": card and card_words(card, labels),
             }
         )

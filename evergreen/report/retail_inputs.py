@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evergreen.errors import BadInputError
-from evergreen.files import read_json
 from evergreen.report.retail_ledger import Tally, read_tallies
+from evergreen.report.run_files import read_if_there, read_needed
 from evergreen.retail import explanation_files
 from evergreen.retail.explained_run import Explained
 
@@ -66,24 +65,16 @@ def read_retail_inputs(workspace: Path, params: Mapping[str, Any]) -> RetailInpu
     Raises:
         BadInputError: metrics.json is missing.
     """
-    data, metrics = workspace / "data" / "retail", workspace / "metrics.json"
-    if not metrics.is_file():
-        raise BadInputError(
-            f"The report needs {metrics}, which the step 'online' writes. Run `evergreen run retail`, "
-            "or `dvc repro` in the workspace, so that the earlier steps come first."
-        )
+    data = workspace / "data" / "retail"
+    metrics = read_needed(workspace / "metrics.json", "online", "retail")
     return RetailInputs(
         params=params,
-        ingest=_json(data / "metrics" / "ingest.json"),
-        validation=_json(data / "validation" / "result.json"),
-        examples=_json(data / "metrics" / "examples.json"),
-        metrics=read_json(metrics),
-        all_drifts=_json(workspace / "drifts.json") or [],
+        ingest=read_if_there(data / "metrics" / "ingest.json"),
+        validation=read_if_there(data / "validation" / "result.json"),
+        examples=read_if_there(data / "metrics" / "examples.json"),
+        metrics=metrics,
+        all_drifts=read_if_there(workspace / "drifts.json") or [],
         tallies=read_tallies(workspace / "predictions.parquet"),
         explanations=explanation_files.read(workspace / explanation_files.FOLDER),
-        evaluate=_json(data / "metrics" / "evaluate.json"),
+        evaluate=read_if_there(data / "metrics" / "evaluate.json"),
     )
-
-
-def _json(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from evergreen.report.page import MISSING, counted, day, number, percent, points, whole
-from evergreen.report.process_words import took_over
+from evergreen.report.cards import Card, validation_card
+from evergreen.report.drift_words import took_over
+from evergreen.report.page import MISSING, counted, day, number, percent, whole
 from evergreen.report.retail_inputs import Record, RetailInputs
+from evergreen.report.standings import lead, score_sentence
 from evergreen.report.version_groups import VersionGroup
-from evergreen.report.words import Card
 from evergreen.retail.drift_card import COHORTS
 
 NOTES = {
@@ -43,16 +44,6 @@ def feature_label(name: str, periods: int, period_days: int) -> str:
     return f"{kind}, {older * period_days}–{(older + 1) * period_days - 1} days ago"
 
 
-def rival(inputs: RetailInputs) -> str | None:
-    """The best of the other models."""
-    others = {
-        name: found["macro_f1"]
-        for name, found in inputs.models.items()
-        if name != inputs.main and not name.startswith("evergreen") and found.get("macro_f1") is not None
-    }
-    return max(others, key=lambda name: others[name], default=None)
-
-
 def summary(inputs: RetailInputs) -> list[str]:
     """What came out, in a few sentences."""
     sentences = []
@@ -67,18 +58,10 @@ def summary(inputs: RetailInputs) -> list[str]:
     if measured.get("macro_f1") is None:
         sentences.append("No model was measured.")
     else:
-        sentences.append(_score_sentence(inputs, str(main), measured))
+        said = f"{main} tells who will churn with a macro-F of {percent(measured['macro_f1'])}"
+        sentences.append(score_sentence(said, lead(inputs.models, main)))
     sentences.append(drift_sentence(inputs))
     return sentences
-
-
-def _score_sentence(inputs: RetailInputs, main: str, measured: Record) -> str:
-    said = f"{main} tells who will churn with a macro-F of {percent(measured['macro_f1'])}"
-    other = rival(inputs)
-    if other is None:
-        return f"{said}."
-    gain = measured["macro_f1"] - inputs.models[other]["macro_f1"]
-    return f"{said}, {abs(100 * gain):.1f} points {'above' if gain >= 0 else 'below'} {other}, the best of the others."
 
 
 def drift_sentence(inputs: RetailInputs) -> str:
@@ -96,17 +79,13 @@ def cards(inputs: RetailInputs) -> list[Card]:
     """The headline numbers."""
     found = []
     if inputs.validation:
-        result = inputs.validation
-        refused = f"lines accepted, {whole(result['rows_quarantined'])} quarantined"
-        found.append(Card("Validation", whole(result["rows_accepted"]), refused, "good" if result["passed"] else "bad"))
+        found.append(validation_card(inputs.validation, "lines"))
     measured = inputs.models.get(inputs.main or "", {})
     if measured.get("macro_f1") is not None:
         notes = f"F churn {percent(measured.get('f1_churn'))}, non-churn {percent(measured.get('f1_non_churn'))}"
         found.append(Card("Macro-F", percent(measured["macro_f1"]), notes))
-    other = rival(inputs)
-    if other is not None and measured.get("macro_f1") is not None:
-        gain = measured["macro_f1"] - inputs.models[other]["macro_f1"]
-        found.append(Card("Against the best other", points(gain), f"points, {other}", "good" if gain > 0 else "bad"))
+    if (ahead := lead(inputs.models, inputs.main)) is not None:
+        found.append(ahead.card())
     if measured.get("auc") is not None:
         found.append(Card("AUC", f"{measured['auc']:.3f}", "of the scores, over all answers"))
     found.append(Card("Drifts", whole(len(inputs.drifts)), f"{whole(sum(map(took_over, inputs.drifts)))} new models"))

@@ -1,25 +1,15 @@
 """The sentences of the image report: its summary and what each drawing shows, for those who do not see it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evergreen.report.cards import Card, validation_card
 from evergreen.report.inputs import Inputs, Record
 from evergreen.report.page import counted, day, minute, number, p_value, percent, points, whole
 from evergreen.report.scores import Confusion, Row
 from evergreen.report.timeline import first_drift
-
-
-@dataclass(frozen=True)
-class Card:
-    """A headline number. ``tone`` is ``good``, ``bad`` or empty."""
-
-    title: str
-    value: str
-    note: str
-    tone: str = ""
 
 
 def summary(inputs: Inputs) -> list[str]:
@@ -67,7 +57,7 @@ def drift_sentence(inputs: Inputs) -> str:
 
 def cards(inputs: Inputs, rows: Sequence[Row]) -> list[Card]:
     """The headline numbers."""
-    found = [_validation_card(inputs), _drift_card(inputs)]
+    found = [validation_card(inputs.validation, "images"), _drift_card(inputs)]
     linear = next((row for row in rows if row.name == "Linear probe"), None)
     if linear is not None:
         found.append(Card("Linear probe", percent(linear.accuracy), "frozen features, test accuracy"))
@@ -78,13 +68,6 @@ def cards(inputs: Inputs, rows: Sequence[Row]) -> list[Card]:
         found.append(Card("Against supervised", points(tuned.gain), "points of test accuracy", tone))
     found.append(_gate_card(inputs))
     return found
-
-
-def _validation_card(inputs: Inputs) -> Card:
-    result = inputs.validation
-    refused = result["rows_quarantined"]
-    note = f"images accepted, {whole(refused)} quarantined"
-    return Card("Validation", whole(result["rows_accepted"]), note, "good" if result["passed"] else "bad")
 
 
 def _drift_card(inputs: Inputs) -> Card:

@@ -2,8 +2,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from evergreen.report.identity import identify, without_places
+from evergreen.report.identity import identify
 from evergreen.report.inputs import read_inputs
+from evergreen.report.parameters import without_places
 
 
 def test_identity_has_the_weights_the_data_and_the_software(finished: Any) -> None:

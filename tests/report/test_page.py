@@ -4,10 +4,10 @@ from types import ModuleType
 import jinja2
 import pytest
 
-from evergreen.report import figures, identity, page
+from evergreen.report import figures, page, parameters, standings
 
 
-@pytest.mark.parametrize("module", [page, identity, figures], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [page, parameters, figures, standings], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_are_true(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0
