@@ -19,7 +19,7 @@ from evergreen.process.learner import BLOCK, EvergreenConfig, EvergreenLearner, 
 from evergreen.process.protocol import RunInput, RunOutput
 from evergreen.process.stream import EventStream
 from evergreen.stream.detectors.outcomes import Outcome
-from evergreen.stream.learner import Alarm, Block, Truth
+from evergreen.stream.learner import Alarm, Block, Learner, Truth
 from evergreen.stream.prequential import LEAST, Prequential, PrequentialConfig
 
 AHEAD_BLOCK = 32
@@ -101,6 +101,11 @@ class Following(Prequential):
         started = time.perf_counter()
         super()._challenge(row, time_us, told, since)
         self.seconds["adapt"] += time.perf_counter() - started
+
+    def _proof(self, model: Learner, rows: Ints) -> Ints:
+        """The likeliest activities: what is answered for macro-F swings with the answers before, in any model."""
+        likeliest: Ints = model.answer(rows).argmax(1)
+        return likeliest
 
     def _note(self, *args: Any, **options: Any) -> None:
         super()._note(*args, **options)

@@ -246,8 +246,12 @@ class Prequential:
         names = np.asarray(self.truth.names)
         if not len(rows):
             return Answered(names[:0], names[:0], names[:0])
-        first, second = (names[model.decide(model.answer(rows))] for model in (challenger, champion))
+        first, second = (names[self._proof(model, rows)] for model in (challenger, champion))
         return Answered(names[self.truth.labels[rows]], first, second)
+
+    def _proof(self, model: Learner, rows: Rows) -> Rows:
+        """(n,) the answers by which a model is judged at the gate."""
+        return model.decide(model.answer(rows))
 
     def _note(
         self,

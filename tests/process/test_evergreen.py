@@ -15,12 +15,13 @@ from evergreen.errors import BadInputError
 from evergreen.files import read_json
 from evergreen.process import bundle, following, learner, models
 from evergreen.process.endings import Endings, default_stream
-from evergreen.process.following import FollowingConfig, follow
+from evergreen.process.following import Following, FollowingConfig, follow
 from evergreen.process.learner import EvergreenConfig, EvergreenLearner, Task
 from evergreen.process.online import run
 from evergreen.process.prefixes import LongPrefixes
 from evergreen.process.protocol import RunInput, RunOutput
 from evergreen.process.stream import EventStream, published_stream
+from evergreen.stream.learner import Truth
 
 QUICK = EvergreenConfig.read(
     {"replay": {"steps": 1, "batch": 64, "warm_up_epochs": 1, "adapt_epochs": 1}, "network": {"cells": 16}}, "test"
@@ -132,6 +133,24 @@ def test_a_challenger_leaves_the_model_in_service_alone(stream: EventStream, pol
     challenger.learn(rows[512:600])
     np.testing.assert_array_equal(model.answer(rows[:50]), before)
     assert not np.allclose(challenger.answer(rows[:50]), before)
+
+
+def test_the_gate_sees_no_difference_where_only_the_answers_so_far_differ(stream: EventStream) -> None:
+    """The decision for macro-F holds back what was answered too often; that is no worth of the model."""
+    task = Task.of(stream, stream.cut, None)
+    rows = np.flatnonzero(stream.asked)
+    model, other = (EvergreenLearner(task, QUICK, 0) for _ in range(2))
+    for one in (model, other):
+        one.learn(rows[:200])
+        one.finish_warm_up()
+    wrong = np.zeros(512, np.int64) + (model.task.labels[rows[200]] + 1) % len(stream.activities)
+    surprising = np.eye(model.parts.table.classes)[(wrong + 1) % len(stream.activities)]
+    other.parts.decision.follow(surprising, wrong, np.ones(512, bool))
+    asked = rows[200:]
+    assert not np.array_equal(model.decide(model.answer(asked)), other.decide(other.answer(asked)))
+    truth = Truth(task.labels, stream.activities, stream.case.astype(np.int64), stream.time_us)
+    judged = Following(truth, FollowingConfig(), task=task)._answered(model, other, asked)
+    np.testing.assert_array_equal(judged.challenger, judged.champion)
 
 
 def test_a_bundle_answers_as_the_model_does(stream: EventStream, tmp_path: Path) -> None:
