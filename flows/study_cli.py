@@ -42,6 +42,12 @@ def sweep(
     ] = None,
     batches: Annotated[str | None, typer.Option(help="Batch sizes joined by commas.", show_default=False)] = None,
     temperatures: Annotated[str | None, typer.Option(help="Joined by commas.", show_default=False)] = None,
+    finetune_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Judge after so many steps of fine-tuning (backbones: 100); 0: by a linear head.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Pretrain with many settings on some of the images and compare them on validation labels; the test set stays shut.
 
@@ -57,7 +63,7 @@ def sweep(
         raise BadInputError(f"No study {study!r} to sweep. There are: {', '.join(get_args(Study))}.")
     given: dict[str, Any] = {"study": study, "trials": trials, "seeds": seeds, "images": images, "epochs": epochs}
     given |= {"classes": classes, "width": width, "encoders": parts(encoders)}
-    given |= {"batches": parts(batches), "temperatures": parts(temperatures)}
+    given |= {"batches": parts(batches), "temperatures": parts(temperatures), "finetune_steps": finetune_steps}
     config = SweepConfig.read(_given(given), "The sweep")
     with _studied(workdir) as (settings, workspace):
         from evergreen.images.sweep import open_sweep, run
@@ -183,7 +189,10 @@ def distil(
 @contextmanager
 def _studied(workdir: Path | None) -> Iterator[tuple[Settings, Workspace]]:
     """An image workspace, held for the block."""
+    from evergreen.training.memory import keep_freed_memory
+
     settings = Settings.load().apply()
+    keep_freed_memory()
     with open_workspace(settings, IMAGES, workdir=workdir) as workspace:
         yield settings, workspace
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from evergreen.config import Config
 from evergreen.images.augment import DRAWS, AugmentConfig, augment, to_float
@@ -16,6 +16,7 @@ from evergreen.images.encoders import Encoder, EncoderConfig, build_encoder, for
 from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.images.mixture import Images
 from evergreen.progress import Progress
+from evergreen.training.moving_average import capped_decay, moving_average
 from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Resolved, autocast
 from evergreen.training.schedules import warmup_cosine
@@ -219,12 +220,16 @@ def train_supervised(
     precision: Resolved,
     progress: Progress,
 ) -> Network:
-    """Train the same network from fresh weights on labelled images alone, with ``recipe``'s augmentation and decay."""
+    """Train the same network from fresh weights on labelled images alone, with ``recipe``'s augmentation and decay.
+
+    Returns the moving average of the weights. However long ``config`` lets it remember, a short training ends without
+    its fresh weights.
+    """
     torch.manual_seed(seed)
     device = labelled.images.device
     encoder = build_encoder(encoder_config)
     student = Student(encoder, nn.Linear(encoder.features, labelled.classes)).to(device)
-    average = moving_average(student, config.average_decay)
+    average = moving_average(student, capped_decay(config.average_decay, steps))
     optimiser = sgd([student], recipe.momentum, recipe.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     batches = draw_batches(len(labelled.labels), config.batch_size, generator)
@@ -266,11 +271,6 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def moving_average(student: Student, decay: float) -> AveragedModel:
-    """An exponential moving average of weights and batch-norm statistics that starts at the student."""
-    return AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def averaged(teacher: AveragedModel) -> Network:

@@ -36,6 +36,7 @@ from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import SimCLRConfig
 from evergreen.images.windows import read_windows
 from evergreen.progress import track
+from evergreen.training.memory import keep_freed_memory
 from evergreen.training.precision import Resolved, best_device, set_threads
 
 MIN_LABELS = 10
@@ -69,6 +70,7 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     layout = ImageLayout(workspace)
     config = StepConfig.read(params["finetune"], "params.yaml: images.finetune")
     set_threads(params["threads"])
+    keep_freed_memory()
     started = time.perf_counter()
     images = open_windows(layout.windows, all_windows(layout.windows), TRAINING_SPLITS)
     classes = known_classes([images.index])

@@ -25,7 +25,6 @@ from evergreen.images.fewlabel import (
     FinetuneConfig,
     Labelled,
     Network,
-    SupervisedConfig,
     equal_compute_steps,
     fine_tune,
     train_supervised,
@@ -201,7 +200,7 @@ class Study:
 
     def from_scratch(self, labelled: Labelled, steps: int, rate: float, seed: int) -> Network:
         """A supervised training."""
-        config, task = remembering(self.task.config.supervised, steps), self.task
+        config, task = self.task.config.supervised, self.task
         with track("supervised", total=steps * config.batch_size, unit="images") as bar:
             return train_supervised(
                 task.encoder_config, labelled, steps, rate, config, self.recipe, seed, task.precision, bar
@@ -215,7 +214,6 @@ class Study:
             *(self.recipe.view_size, task.image_size),
         )
         rate = self.rate(labelled, steps, seed)
-        config = remembering(config, steps)
         with track("self-train", total=(rounds.rounds + 1) * steps * config.batch_size, unit="images") as bar:
             return self_train(
                 *(task.encoder_config, labelled, task.images, steps, rate, rounds, config, self.recipe),
@@ -236,17 +234,6 @@ class Study:
         write_json(
             folder / f"{TABLE}.json", described | {"points": over_seeds(frame, ["method", "labels", "label_fraction"])}
         )
-
-
-def remembering(config: SupervisedConfig, steps: int) -> SupervisedConfig:
-    """The recipe with a moving average that remembers at most the last tenth of a training.
-
-    A longer memory would still hold the fresh weights at the end of a short training, and the rivals would lose by it.
-
-    >>> [remembering(SupervisedConfig(), steps).average_decay for steps in (5, 100, 5000)]
-    [0.0, 0.9, 0.99]
-    """
-    return config.model_copy(update={"average_decay": max(0.0, min(config.average_decay, 1 - 10 / steps))})
 
 
 def clean_test(layout: ImageLayout, classes: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -14,10 +14,10 @@ from evergreen.images.fewlabel import (
     descend,
     draw_batches,
     linear_start,
-    moving_average,
     view,
 )
 from evergreen.progress import Progress
+from evergreen.training.moving_average import moving_average
 from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Resolved, autocast
 from evergreen.training.schedules import warmup_cosine

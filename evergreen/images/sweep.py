@@ -1,4 +1,4 @@
-"""A sweep: SimCLR pretrained under many settings at a small scale, each judged by a linear head on validation labels.
+"""A sweep: SimCLR pretrained under many settings at a small scale, each judged by a classifier on validation labels.
 
 The test set is never read: what a sweep chooses is measured once by the pipeline itself.
 """
@@ -15,38 +15,24 @@ from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
 from evergreen.files import write_atomically, write_json
-from evergreen.images.bundle import embed_batches
-from evergreen.images.encoders import Encoder
 from evergreen.images.finished import Finished
 from evergreen.images.layout import ImageLayout
-from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.images.pretrain import checkpoint_folder
-from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import pretrain
 from evergreen.images.simclr_config import SimCLRConfig
 from evergreen.images.study_images import StudyImages, open_study, over_seeds, stratified, studies_folder, subset
 from evergreen.images.sweep_config import SweepConfig, Trial, recipe, suggested, table
+from evergreen.images.sweep_judge import Sample, judge_frozen, judge_tuned
 from evergreen.progress import Progress, track
 from evergreen.training import checkpoints
-from evergreen.training.precision import Resolved, best_device, set_threads
+from evergreen.training.precision import best_device, set_threads
 
 SEARCH_TRIALS = 20
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 MEASURES = ("precision", "recall", "f1", "accuracy")
 MONITORS = {"pretraining_loss": "loss", "alignment": "alignment", "uniformity": "uniformity", "rankme": "rankme"}
 """Columns of a sweep's table, and the last epoch's monitors in them."""
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The images of all trials of a sweep; ``classes`` numbers the labels of ``known`` and ``judged`` from 0."""
-
-    pretraining: NDArray[np.int64]
-    known: NDArray[np.int64]
-    judged: NDArray[np.int64]
-    classes: list[str]
 
 
 @dataclass(frozen=True)
@@ -179,6 +165,7 @@ def one(sweep: Sweep, trial: Trial, number: int, progress: Progress) -> Row:
     seed = sweep.seed + number
     settings = trial.model_dump(mode="json") | {"operations": "+".join(trial.operations or ()) or None}
     scale = sweep.config.model_dump(mode="json", include={"epochs", "width", "input_size"})
+    scale["finetune_steps"] = sweep.config.tuned_for
     key = sweep.finished.key([trial.model_dump(mode="json"), scale, sweep.base.model_dump(mode="json"), seed,
                               *sweep.identity])  # fmt: skip
 
@@ -202,36 +189,11 @@ def measured(sweep: Sweep, trial: Trial, seed: int, checkpoint: Path, progress: 
     except BadInputError as error:
         return dict.fromkeys((*MEASURES, *MONITORS)) | {"failed": str(error)}
     last = result.history[-1]
-    scores = judge(result.encoder, sweep.study, sweep.sample, result.precision)
+    judged = (result.encoder, sweep.study, sweep.sample, result.precision)
+    steps = sweep.config.tuned_for
+    scores = judge_tuned(*judged, steps, seed) if steps else judge_frozen(*judged)
     checkpoints.discard(checkpoint)
     return scores | {name: last[known] for name, known in MONITORS.items()} | {"failed": None}
-
-
-def judge(encoder: Encoder, study: StudyImages, sample: Sample, precision: Resolved) -> dict[str, float]:
-    """Precision, recall and F1, means over the classes, and accuracy of a linear head on the frozen features.
-
-    Its penalty is cross-validated on the labels it is fitted to; the validation labels only judge.
-    """
-
-    def split(rows: NDArray[np.int64]) -> Split:
-        parts = embed_batches(encoder, study.images.take(rows).numpy(), study.images.size, precision)
-        features = torch.cat(list(parts))
-        return Split(features, torch.from_numpy(study.labels[rows]).to(features.device))
-
-    known, judged = split(sample.known), split(sample.judged)
-    mean, std = spread(known.features)
-    known = Split((known.features - mean) / std, known.labels)
-    penalty = cross_validate(known, len(sample.classes), PENALTIES, folds=3, max_iterations=100)
-    linear = fit_linear(known, len(sample.classes), penalty, max_iterations=100)
-    predicted = linear((judged.features - mean) / std).argmax(dim=1)
-    return macro(judged.labels.cpu().numpy(), predicted.cpu().numpy(), sample.classes)
-
-
-def macro(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: list[str]) -> dict[str, float]:
-    """Precision, recall and F1 as means over the classes, and accuracy."""
-    scores = classification_scores(labels, predicted, classes)
-    means = {name: float(np.mean([row[name] for row in scores["per_class"]])) for name in ("precision", "recall", "f1")}
-    return means | {"accuracy": scores["accuracy"]}
 
 
 def write(sweep: Sweep, rows: list[Row]) -> None:
@@ -247,6 +209,7 @@ def write(sweep: Sweep, rows: list[Row]) -> None:
         "n_pretraining": len(sweep.sample.pretraining),
         "n_labelled": len(sweep.sample.known),
         "n_validation": len(sweep.sample.judged),
+        "finetune_steps": sweep.config.tuned_for,
         "best": best["trial"],
         "settings": settings,
     }

@@ -16,6 +16,7 @@ Study = Literal["backbones", "heads", "losses", "augmentations", "temperature", 
 
 PAIRED = ("crop", "cutout", "colour", "sobel", "noise", "blur", "rotate")
 """The operations of the paper's heat map (Chen et al. 2020, figure 5)."""
+BACKBONE_STEPS = 100
 ORDER = {name: place for place, name in enumerate(PAIRED)}
 
 
@@ -53,8 +54,10 @@ class SweepConfig(Config):
         seeds: each setting is tried with so many seeds.
         images: unlabelled images that a trial pretrains on.
         classes: the first classes by name, on whose labels the trials are compared.
-        labelled: labelled images that the linear head is fitted to.
+        labelled: labelled images that the judging classifier learns from.
         validation: images of split val that it is measured on.
+        finetune_steps: a trial is judged after so many steps of fine-tuning all layers; 0: by a linear head on the
+            frozen features. None: 100 for the backbones, whose features differ in length and kind, else 0.
         width: of ResNet-9; None: as params.yaml says.
         input_size: side that images get in front of a backbone of timm.
         encoders, outputs, batches, temperatures: what is tried of each.
@@ -68,12 +71,20 @@ class SweepConfig(Config):
     classes: int = Field(default=5, ge=2)
     labelled: int = Field(default=1000, ge=10)
     validation: int = Field(default=1000, ge=10)
+    finetune_steps: int | None = Field(default=None, ge=0)
     width: int | None = Field(default=None, ge=1)
     input_size: int = Field(default=80, ge=8)
     encoders: tuple[str, ...] = ("resnet9", "resnet18", "resnet34", "resnet50")
     outputs: tuple[int, ...] = (32, 64, 128)
     batches: tuple[int, ...] = (32, 64, 128, 256, 512)
     temperatures: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+    @property
+    def tuned_for(self) -> int:
+        """Steps of fine-tuning before a trial is judged; 0: none, a linear head judges."""
+        if self.finetune_steps is not None:
+            return self.finetune_steps
+        return BACKBONE_STEPS if self.study == "backbones" else 0
 
 
 def table(config: SweepConfig) -> list[Trial]:

@@ -26,7 +26,7 @@ from evergreen.images.last_layers import tune_last_layers
 from evergreen.images.linear import Split, accuracy, cross_validate, fit_linear, spread
 from evergreen.images.probe import knn
 from evergreen.images.study_images import over_seeds, stratified, studies_folder
-from evergreen.images.sweep import macro
+from evergreen.images.sweep_judge import macro
 from evergreen.progress import track
 
 Option = Literal[

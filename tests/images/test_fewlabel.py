@@ -152,6 +152,18 @@ def test_supervised_training_learns(coloured: tuple[ImageSet, np.ndarray]) -> No
     assert accuracy(answers, torch.from_numpy(labels)) > 0.9
 
 
+def test_a_short_training_forgets_its_fresh_weights(coloured: tuple[ImageSet, np.ndarray]) -> None:
+    """With the recipe's 0.99 two thirds of the averaged weights of forty steps would be those it began with."""
+    images, labels = coloured
+    labelled, recipe = labelled_part(images, labels, 40), FinetuneConfig(steps=1, view_size=16)
+    network = train_supervised(
+        ENCODER, labelled, 40, 0.05, SupervisedConfig(batch_size=16), recipe, 0, "fp32", Silent()
+    )
+    with torch.no_grad():
+        answers = network.head(network.encoder(to_float(images.take(np.arange(200))))).argmax(dim=1)
+    assert accuracy(answers, torch.from_numpy(labels)) > 0.9
+
+
 def test_linear_classifier_equals_scikit_learns() -> None:
     from sklearn.linear_model import LogisticRegression
 

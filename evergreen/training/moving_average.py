@@ -1,0 +1,21 @@
+"""The moving average of a network's weights, which answers better than the last weights themselves."""
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of weights and batch-norm statistics that starts at the network as it is."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def capped_decay(decay: float, steps: int) -> float:
+    """The decay of an average that remembers at most the last tenth of a training.
+
+    For trainings from scratch: an average with a longer memory still holds the fresh weights that a short one began
+    with, and its answers are hardly better than chance.
+
+    >>> [capped_decay(0.99, steps) for steps in (5, 100, 5000)]
+    [0.0, 0.9, 0.99]
+    """
+    return max(0.0, min(decay, 1 - 10 / steps))
