@@ -9,7 +9,6 @@ from flows.adapt_run import NO_CHAMPION, AdaptRun
 from flows.console import say
 from flows.domain_run import domain_run
 from flows.stopped import tells_once
-from tasks.stage_tasks import publish_validation
 from tasks.user_source import folder_values
 
 
@@ -48,10 +47,7 @@ def adapt(
             return run.result("nothing new")
 
         run.stage("ingest")
-        try:
-            run.stage("validate")
-        finally:
-            publish_validation(run.folder)
+        run.checked_stage("validate")
         run.stage("windows")
         run.stage("adapt")
         found = run.publish()

@@ -1,16 +1,14 @@
 """The daily churn flow: new receipts and the new day alone; the whole flow only where there is reason to learn."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows.console import say
-from flows.domain_run import domain_run
 from flows.retail import RetailRun, learn
 from flows.stopped import tells_once
+from flows.table_run import table_run
 from tasks.daily import follow_days
-from tasks.stage_tasks import publish_validation
 
 
 @flow(name="daily", persist_result=False)
@@ -25,15 +23,11 @@ def daily(workdir: str | None = None, model_name: str | None = None) -> dict[str
     Returns:
         outcome (``nothing new``, ``followed`` or ``judged``), workspace, model, and what the day brought.
     """
-    place = Path(workdir) if workdir else None
-    with domain_run(RetailRun, workdir=place, model_name=model_name) as run:
+    with table_run(RetailRun, workdir, None, model_name) as run:
         if (before := run.as_before()) is not None:
             return before
 
-        try:
-            run.stage("ingest")
-        finally:
-            publish_validation(run.folder, run.domain)
+        run.checked_stage("ingest")
         run.stage("examples")
         with run.timed("follow"):
             found = follow_days(run.folder)

@@ -81,6 +81,13 @@ class DomainRun:
             self.steps[name] = result["step_seconds"]
         say(f"{name:<12} {format_seconds(result['step_seconds']) if result['ran'] else 'up to date'}")
 
+    def checked_stage(self, name: str) -> None:
+        """Bring the stage that validates up to date; its result is shown also where it stops the flow."""
+        try:
+            self.stage(name)
+        finally:
+            stage_tasks.publish_validation(self.folder, self.domain)
+
     def fetch_champion(self) -> None:
         """Give the stages the registered champion."""
         with self.timed("fetch champion"):

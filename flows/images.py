@@ -10,7 +10,6 @@ from flows.domain_run import domain_run
 from flows.image_run import NO_LABELS, ImageRun
 from flows.stopped import tells_once
 from tasks.images import publish_drift
-from tasks.stage_tasks import publish_validation
 from tasks.user_source import folder_values
 
 
@@ -38,10 +37,7 @@ def images(
             return before
 
         run.stage("ingest")
-        try:
-            run.stage("validate")
-        finally:
-            publish_validation(run.folder)
+        run.checked_stage("validate")
         run.stage("windows")
         run.fetch_champion()
         run.stage("drift")

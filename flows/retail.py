@@ -1,15 +1,11 @@
 """The churn flow: a stream of receipts in, the daily risk of every active customer and a registered champion out."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows.domain_run import domain_run
 from flows.stopped import tells_once
-from flows.table_run import TableRun
-from tasks.stage_tasks import publish_validation
-from tasks.user_source import source_values
+from flows.table_run import TableRun, table_run
 
 
 class RetailRun(TableRun):
@@ -32,16 +28,11 @@ def retail(workdir: str | None = None, receipts: str | None = None, model_name: 
         outcome (``nothing new``, ``no version`` or ``judged``), workspace, model, version, and for a judged one
         promoted, reason, champion and previous.
     """
-    place = Path(workdir) if workdir else None
-    values = {"source": source_values("retail", receipts)} if receipts else None
-    with domain_run(RetailRun, workdir=place, model_name=model_name, values=values) as run:
+    with table_run(RetailRun, workdir, receipts, model_name) as run:
         if (before := run.as_before()) is not None:
             return before
 
-        try:
-            run.stage("ingest")
-        finally:
-            publish_validation(run.folder, run.domain)
+        run.checked_stage("ingest")
         run.stage("examples")
         return learn(run)
 

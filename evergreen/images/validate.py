@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evergreen.errors import BadInputError, EvergreenError, StoppedError
+from evergreen.errors import BadInputError
 from evergreen.files import remove, sha256_json, write_atomically, write_json
 from evergreen.images.accepted import ACCEPTED_FILE, write_accepted
 from evergreen.images.arrays import INDEX_FILE, INDEX_SCHEMA, FolderWriter, open_folder, read_index, to_table
@@ -21,8 +21,8 @@ from evergreen.images.labels import known_classes
 from evergreen.images.layout import ImageLayout
 from evergreen.images.stream_rows import StreamRows, folder_rows, stream_rows
 from evergreen.progress import track
-from evergreen.stream.data_docs import write_data_docs
-from evergreen.stream.suites import BrokenExpectationError, SuiteRun, run_suite
+from evergreen.stream.suites import SuiteRun, run_suite
+from evergreen.stream.validation_result import check_counts, facts_of, stop, write_result
 
 COPIED_AT_ONCE = 1024
 
@@ -143,13 +143,10 @@ def _count(days: Sequence[Path]) -> int:
 
 def _write(layout: ImageLayout, validation: Validation, size: int) -> None:
     summary = validation.summary()
-    facts = {name: summary[f"rows_{name}"] for name in ("read", "accepted", "quarantined")}
-    facts |= {f"refused: {reason}": count for reason, count in summary["reasons"].items()}
 
     def write(part: Path) -> None:
-        (part / "docs").mkdir(parents=True)
-        write_json(part / "result.json", summary)
-        write_data_docs(part / "docs", "Validation of the image stream", validation.runs, facts, summary["failed"])
+        title = "Validation of the image stream"
+        write_result(part, title, validation.runs, summary, facts_of(summary))
         if summary["passed"]:
             accepted = validation.rows[validation.rows["reason"].isna()]
             write_accepted(part / ACCEPTED_FILE, accepted)
@@ -160,9 +157,7 @@ def _write(layout: ImageLayout, validation: Validation, size: int) -> None:
     if validation.whole:
         refused = validation.rows[validation.rows["reason"].notna()]
         written = write_quarantine(quarantine, layout.raw, refused, size)
-        if summary["rows_accepted"] + written != summary["rows_read"]:
-            counts = f"{summary['rows_accepted']} accepted + {written} quarantined"
-            raise EvergreenError(f"{counts} are not the {summary['rows_read']} rows read: a defect of the validation.")
+        check_counts(summary, written)
 
 
 def write_quarantine(path: Path, raw: Path, refused: pd.DataFrame, size: int) -> int:
@@ -186,14 +181,8 @@ def write_quarantine(path: Path, raw: Path, refused: pd.DataFrame, size: int) ->
 
 
 def _stop(layout: ImageLayout, validation: Validation) -> None:
-    details = f"Details: {layout.validation / 'docs' / 'index.html'}"
-    if validation.broken:
-        lines = "\n".join(f"  {line}" for line in validation.broken)
-        raise BrokenExpectationError(f"{len(validation.broken)} checks could not be evaluated:\n{lines}\n{details}")
-    if validation.failed:
-        lines = "\n".join(f"  {line}" for line in validation.failed)
-        raise StoppedError(
-            f"Validation stopped the stream. Failed expectations:\n{lines}\n{details}\n"
-            "Mend the source and run again, or change the limits in params.yaml: images.validate. "
-            f"The refused rows are in {layout.quarantine / 'validate'}."
-        )
+    advice = (
+        "Mend the source and run again, or change the limits in params.yaml: images.validate. "
+        f"The refused rows are in {layout.quarantine / 'validate'}."
+    )
+    stop("stream", validation.broken, validation.failed, layout.validation, advice)

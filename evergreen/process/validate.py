@@ -6,8 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from evergreen.errors import EvergreenError, StoppedError
-from evergreen.files import sha256_json, write_atomically, write_json
+from evergreen.files import sha256_json, write_atomically
 from evergreen.process.event_log import EventLog
 from evergreen.process.expectations import (
     BROKEN_TIME,
@@ -19,8 +18,8 @@ from evergreen.process.expectations import (
 )
 from evergreen.process.layout import ProcessLayout
 from evergreen.process.stream import Codes, Rows
-from evergreen.stream.data_docs import write_data_docs
-from evergreen.stream.suites import BrokenExpectationError, SuiteRun, run_suite
+from evergreen.stream import validation_result
+from evergreen.stream.suites import SuiteRun, run_suite
 
 Mode = Literal["default", "published"]
 EXAMPLES = 3
@@ -123,20 +122,11 @@ def write_result(layout: ProcessLayout, validation: Validation) -> None:
         EvergreenError: accepted and refused rows are not those that were read.
     """
     summary = validation.summary()
-    read, accepted, quarantined = (summary[f"rows_{name}"] for name in ("read", "accepted", "quarantined"))
-    if accepted + quarantined != read:
-        raise EvergreenError(
-            f"{accepted} accepted + {quarantined} quarantined are not the {read} rows read: a defect of the validation."
-        )
-    facts = {"read": read, "accepted": accepted, "quarantined": quarantined}
-    facts |= {f"refused: {reason}": count for reason, count in summary["reasons"].items()}
-
-    def write(part: Any) -> None:
-        (part / "docs").mkdir(parents=True)
-        write_json(part / "result.json", summary)
-        write_data_docs(part / "docs", "Validation of the event log", validation.runs, facts, summary["failed"])
-
-    write_atomically(layout.validation, write)
+    validation_result.check_counts(summary, summary["rows_quarantined"])
+    title, facts = "Validation of the event log", validation_result.facts_of(summary)
+    write_atomically(
+        layout.validation, lambda part: validation_result.write_result(part, title, validation.runs, summary, facts)
+    )
 
 
 def stop(layout: ProcessLayout, validation: Validation) -> None:
@@ -146,15 +136,9 @@ def stop(layout: ProcessLayout, validation: Validation) -> None:
         StoppedError: a check of the log failed, or more rows are bad than the limits allow.
         BrokenExpectationError: a check could not be evaluated.
     """
-    if not validation.stops:
-        return
-    details = f"Details: {layout.validation / 'docs' / 'index.html'}"
-    if validation.broken:
-        lines = "\n".join(f"  {line}" for line in validation.broken)
-        raise BrokenExpectationError(f"{len(validation.broken)} checks could not be evaluated:\n{lines}\n{details}")
-    lines = "\n".join(f"  {line}" for line in validation.failed)
-    raise StoppedError(
-        f"Validation stopped the event log. Failed expectations:\n{lines}\n{details}\n"
+    advice = (
         "Mend the log and run again, say which column is what (--column), or change the limits in params.yaml: "
         f"process.validate. The refused rows are in {layout.quarantine}."
     )
+    failed = validation.failed if validation.stops else ()
+    validation_result.stop("event log", validation.broken, failed, layout.validation, advice)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from evergreen.errors import BadInputError, EvergreenError, StoppedError
+from evergreen.errors import BadInputError
 from evergreen.files import remove, write_atomically, write_json
 from evergreen.progress import track
 from evergreen.retail.columns import match_columns
@@ -17,8 +17,7 @@ from evergreen.retail.raw_lines import RawLines
 from evergreen.retail.receipt_source import read_source
 from evergreen.retail.receipts import aggregate, write_receipts
 from evergreen.retail.validate import Mode, Validation, validate
-from evergreen.stream.data_docs import write_data_docs
-from evergreen.stream.suites import BrokenExpectationError
+from evergreen.stream.validation_result import check_counts, facts_of, stop, write_result
 
 FOLDER = Path("data/retail")
 RECEIPTS = FOLDER / "receipts.parquet"
@@ -88,20 +87,14 @@ def _mode(params: dict[str, Any]) -> Mode:
 def _write(workspace: Path, validation: Validation, raw: RawLines) -> None:
     """Write result.json, Data Docs and quarantine, whatever the outcome."""
     summary = validation.summary()
-    facts = {f"lines {name}": summary[f"rows_{name}"] for name in ("read", "accepted", "quarantined")}
-    facts |= {f"refused: {reason}": count for reason, count in summary["reasons"].items()}
+    facts = facts_of(summary, "lines")
     facts |= {f"warning {number}": text for number, text in enumerate(summary["warnings"], 1)}
 
     def write(part: Path) -> None:
-        (part / "docs").mkdir(parents=True)
-        write_json(part / "result.json", summary)
-        write_data_docs(part / "docs", "Validation of the receipts", validation.runs, facts, summary["failed"])
+        write_result(part, "Validation of the receipts", validation.runs, summary, facts)
 
     write_atomically(workspace / VALIDATION, write)
-    written = write_quarantine(workspace / QUARANTINE, raw, validation.reasons)
-    if summary["rows_accepted"] + written != summary["rows_read"]:
-        counts = f"{summary['rows_accepted']} accepted + {written} quarantined"
-        raise EvergreenError(f"{counts} are not the {summary['rows_read']} lines read: a defect of the validation.")
+    check_counts(summary, write_quarantine(workspace / QUARANTINE, raw, validation.reasons))
 
 
 def _report(validation: Validation, lines: Lines, raw: RawLines, columns: dict[str, str]) -> dict[str, Any]:
@@ -117,14 +110,9 @@ def _report(validation: Validation, lines: Lines, raw: RawLines, columns: dict[s
 
 
 def _stop(workspace: Path, validation: Validation) -> None:
-    details = f"Details: {workspace / VALIDATION / 'docs' / 'index.html'}"
-    if validation.broken:
-        lines = "\n".join(f"  {line}" for line in validation.broken)
-        raise BrokenExpectationError(f"{len(validation.broken)} checks could not be evaluated:\n{lines}\n{details}")
-    if validation.stopped:
-        lines = "\n".join(f"  {line}" for line in validation.failed)
-        raise StoppedError(
-            f"Validation stopped the stream. Failed expectations:\n{lines}\n{details}\n"
-            "Mend the source and run again, or change the limits in params.yaml: retail.validate. "
-            f"The refused lines are in {workspace / QUARANTINE}."
-        )
+    advice = (
+        "Mend the source and run again, or change the limits in params.yaml: retail.validate. "
+        f"The refused lines are in {workspace / QUARANTINE}."
+    )
+    failed = validation.failed if validation.stopped else ()
+    stop("stream", validation.broken, failed, workspace / VALIDATION, advice)

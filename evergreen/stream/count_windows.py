@@ -10,50 +10,31 @@ from evergreen.stream.event_windows import (
     Closed,
     Corrections,
     EventWindows,
-    Rows,
-    chosen,
     compact,
     in_order,
     joined,
     times_of,
 )
+from evergreen.stream.held_records import HeldRecords
 from evergreen.stream.records import Times
 
 
-class CountWindows:
+class CountWindows(HeldRecords):
     """Records wait until no earlier one can come, then fill one window after the other.
 
-    A record is in time if it is not earlier than the watermark. A late one corrects the first window that ends when it
-    happened or later. Records of one moment are always released together, so windows do not depend on the order of
-    arrival; the hash of the row decides between them.
+    A late record corrects the first window that ends when it happened or later. Records of one moment are always
+    released together, so windows do not depend on the order of arrival; the hash of the row decides between them.
     """
 
     def __init__(self, config: EventWindows, schema: pa.Schema, timestamp: str) -> None:
+        super().__init__(config, schema, timestamp)
         self.size = config.rows
-        self.lateness = config.lateness
-        self.timestamp = timestamp
-        self.schema = schema
-        self.due = 0
-        self._held: list[pa.RecordBatch] = []  # not released: a record before them may still come
-        self._held_rows = 0
-        self._settled = 0  # rows of those that the last look left
         self._filling = joined([], schema)  # released, in order, fewer than a window
-        self._late: list[pa.RecordBatch] = []
         self._closed: list[tuple[int, int]] = []  # bounds of closed windows that may be corrected, in order
         self._number = 0
-        self._corrections: list[Corrections] = []
 
     def last_end(self, times: Times) -> Times:
         return times + 1
-
-    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
-        self.due += len(rows)
-        late = times < watermarks
-        if late.any():
-            self._late.append(chosen(batch, rows[late]))
-            rows = rows[~late]
-        self._held.append(chosen(batch, rows))
-        self._held_rows += len(rows)
 
     def close(self, watermark: int, now: bool) -> list[Closed]:
         if not now and self._held_rows < max(self.size, 2 * self._settled):
@@ -111,16 +92,9 @@ class CountWindows:
             self._corrections.append(Corrections(late.filter(pa.array(found)), starts[chosen], ends[chosen]))
         self._late = [] if found.all() else [late.filter(pa.array(~found))]
 
-    def corrections(self) -> list[Corrections]:
-        found, self._corrections = self._corrections, []
-        return found
-
     def rows(self) -> int:
         released: int = self._filling.num_rows + sum(batch.num_rows for batch in self._late)
         return self._held_rows + released
-
-    def waiting(self) -> int:
-        return self.rows() + sum(len(correction.starts) for correction in self._corrections)
 
     def state(self) -> tuple[dict[str, Any], dict[str, pa.RecordBatch]]:
         values = {"due": self.due, "closed": self._closed, "number": self._number}

@@ -12,12 +12,11 @@ from evergreen.stream.event_windows import (
     Closed,
     Corrections,
     EventWindows,
-    Rows,
-    chosen,
     in_order,
     joined,
     times_of,
 )
+from evergreen.stream.held_records import HeldRecords
 from evergreen.stream.records import Times
 from evergreen.stream.row_hash import Hashes, hash_column
 
@@ -25,7 +24,7 @@ Bounds = NDArray[np.void]
 BOUNDS = np.dtype([("key", np.uint64), ("first", np.int64), ("last", np.int64)])
 
 
-class SessionWindows:
+class SessionWindows(HeldRecords):
     """Sessions [first, last + gap) of the records that are in time, which is: not earlier than the watermark.
 
     A session closes when the watermark reaches its end. Then no record that is in time can belong to it any more, so
@@ -34,29 +33,12 @@ class SessionWindows:
     """
 
     def __init__(self, config: EventWindows, schema: pa.Schema, timestamp: str, key: str | None) -> None:
-        self.gap = config.gap
-        self.lateness = config.lateness
-        self.timestamp, self.key = timestamp, key
-        self.schema = schema
-        self.due = 0
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
-        self._settled = 0  # rows of those that the last look left
-        self._late: list[pa.RecordBatch] = []
+        super().__init__(config, schema, timestamp)
+        self.gap, self.key = config.gap, key
         self._closed = np.zeros(0, dtype=BOUNDS)  # sessions that may still be corrected
-        self._corrections: list[Corrections] = []
 
     def last_end(self, times: Times) -> Times:
         return times + self.gap
-
-    def add(self, batch: pa.RecordBatch, rows: Rows, times: Times, watermarks: Times) -> None:
-        self.due += len(rows)
-        late = times < watermarks
-        if late.any():
-            self._late.append(chosen(batch, rows[late]))
-            rows = rows[~late]
-        self._held.append(chosen(batch, rows))
-        self._held_rows += len(rows)
 
     def close(self, watermark: int, now: bool) -> list[Closed]:
         if not now and self._held_rows < max(1, 2 * self._settled):
@@ -123,16 +105,9 @@ class SessionWindows:
         rest = [row for row in range(len(times)) if row not in bounds]
         self._late = [late.take(pa.array(rest))] if rest else []
 
-    def corrections(self) -> list[Corrections]:
-        found, self._corrections = self._corrections, []
-        return found
-
     def rows(self) -> int:
         late: int = sum(batch.num_rows for batch in self._late)
         return self._held_rows + late
-
-    def waiting(self) -> int:
-        return self.rows() + sum(len(correction.starts) for correction in self._corrections)
 
     def state(self) -> tuple[dict[str, Any], dict[str, pa.RecordBatch]]:
         closed = pa.record_batch({name: np.ascontiguousarray(self._closed[name]) for name in BOUNDS.names or ()})

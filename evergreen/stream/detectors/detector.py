@@ -66,6 +66,16 @@ class Detector(ABC, Generic[Item]):
             BadInputError: the item is not what the detector looks at. Its state is then as before.
         """
 
+    def _cools_down(self) -> bool:
+        """Count an item as an update, and as evidence unless an alarm is so fresh that the item has to pass."""
+        self.updates += 1
+        self.drift_detected, self.direction = False, None
+        if self.cooling:
+            self.cooling -= 1
+            return True
+        self.evidence += 1
+        return False
+
     @abstractmethod
     def restart(self) -> None:
         """Forget what was seen, as after an alarm: for when the model, or the reference, is replaced."""

@@ -89,12 +89,8 @@ class LabelDetector(Detector[Labelled]):
             BadInputError: key or label is not a name.
         """
         key, label = _checked(item)
-        self.updates += 1
-        self.drift_detected, self.direction = False, None
-        if self.cooling:
-            self.cooling -= 1
+        if self._cools_down():
             return False
-        self.evidence += 1
         game = self._games.setdefault(key, _Game())
         self._bet(game, label)
         if self._fortune < self.config.run_length:

@@ -72,12 +72,8 @@ class OutcomeDetector(Detector[Outcome]):
             BadInputError: a part is missing, no name, or no finite number.
         """
         outcome = _checked(item)
-        self.updates += 1
-        self.drift_detected, self.direction = False, None
-        if self.cooling:
-            self.cooling -= 1
+        if self._cools_down():
             return False
-        self.evidence += 1
         by_loss = self._loss.update(outcome.loss)
         by_labels = self._labels.update(Labelled(outcome.key, outcome.label))
         # where labels move up or down is a question of agreement: a loss that rises is the clearer word

@@ -58,12 +58,8 @@ class PerformanceDetector(Detector[float]):
             BadInputError: NaN, infinite, or for a detector of errors neither 0 nor 1.
         """
         value = self._checked(item)
-        self.updates += 1
-        self.drift_detected, self.direction = False, None
-        if self.cooling:
-            self.cooling -= 1
+        if self._cools_down():
             return False
-        self.evidence += 1
         moved = self._step(self._mirrored(value))
         if moved is None:
             return False
