@@ -2,15 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from evergreen.errors import BadInputError
+from flows import stream_options as options
 
 app = typer.Typer(help="Streams of records: cut them into durable windows.", no_args_is_help=True)
-
-Text = Annotated[str | None, typer.Option(show_default=False)]
 
 
 @app.callback()
@@ -20,60 +19,36 @@ def stream() -> None:
 
 @app.command()
 def windows(
-    output: Annotated[Path, typer.Option(help="Folder of the windows, corrections, quarantine and ledger.")],
-    input_: Annotated[
-        str | None,
-        typer.Option("--input", help="A folder of Parquet or CSV files, or the SQLAlchemy URL of a database."),
-    ] = None,
-    table: Annotated[str | None, typer.Option(help="Of the database: the table to read.")] = None,
-    order_by: Annotated[
-        list[str] | None,
-        typer.Option(help="Of the table: a column that grows with each row (may be repeated).", show_default=False),
-    ] = None,
-    brokers: Annotated[str | None, typer.Option(help="Kafka: HOST:PORT, several with commas.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Kafka: the topic, one JSON object a message.")] = None,
-    group: Annotated[str, typer.Option(help="Kafka: the consumer group.")] = "evergreen",
-    follow: Annotated[bool, typer.Option(help="Kafka: wait for more at the end, until Ctrl-C.")] = False,
-    window: Annotated[str, typer.Option(help="tumbling, sliding, session or count.")] = "tumbling",
-    size: Annotated[str, typer.Option(help="Width of a tumbling or sliding window.")] = "1h",
-    slide: Annotated[str, typer.Option(help="From the start of a sliding window to the next.")] = "10m",
-    gap: Annotated[str, typer.Option(help="Silence of a key that ends its session.")] = "30m",
-    rows: Annotated[int, typer.Option(help="Records in a window by count.")] = 10_000,
-    disorder: Annotated[
-        str, typer.Option(help="How far behind the latest record one may be and still be in time: windows wait.")
-    ] = "0",
-    lateness: Annotated[
-        str, typer.Option(help="How long after its window closed a record is kept as a correction.")
-    ] = "1h",
-    ahead: Annotated[str, typer.Option(help="A record further ahead of the latest is a clock that jumped.")] = "30d",
-    timestamp: Annotated[str, typer.Option(help="Column of the event time.")] = "timestamp",
-    id_: Annotated[str | None, typer.Option("--id", help="Column that tells records apart.")] = None,
-    key: Annotated[str | None, typer.Option(help="Column that sessions and partitions go by.")] = None,
-    duplicates: Annotated[
-        str | None,
-        typer.Option(help="id, content, both with a comma, or none. Default: id if --id is given.", show_default=False),
-    ] = None,
-    timezone: Annotated[str, typer.Option(help="Of times that name none, e.g. Europe/Rome.")] = "UTC",
-    unit: Annotated[str, typer.Option(help="Of times that are numbers: s, ms, us or ns.")] = "ms",
-    type_: Annotated[
-        list[str] | None,
-        typer.Option("--type", help="CSV: a column's type, e.g. amount=double (repeat).", show_default=False),
-    ] = None,
-    domain: Annotated[str, typer.Option(help="First part of the windows' names.")] = "stream",
-    partitions: Annotated[int, typer.Option(min=1, help="Shares of the keys, each a stream of its own.")] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="Where partitions run: local, or a Dask address.", show_default=False),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of a local cluster.")] = 2,
-    ledger: Annotated[
-        str | None,
-        typer.Option(help="SQLAlchemy URL. Default: SQLite in the output.", show_default=False),
-    ] = None,
-    more: Annotated[
-        bool, typer.Option(help="Records will follow in a later run: leave windows open until they are complete.")
-    ] = False,
-    checkpoint_rows: Annotated[int, typer.Option(min=1, help="Records from one saved state to the next.")] = 1_000_000,
+    output: options.Output,
+    input_: options.Input = None,
+    table: options.Table = None,
+    order_by: options.OrderBy = None,
+    brokers: options.Brokers = None,
+    topic: options.Topic = None,
+    group: options.Group = "evergreen",
+    follow: options.Follow = False,
+    window: options.Window = "tumbling",
+    size: options.Size = "1h",
+    slide: options.Slide = "10m",
+    gap: options.Gap = "30m",
+    rows: options.Rows = 10_000,
+    disorder: options.Disorder = "0",
+    lateness: options.Lateness = "1h",
+    ahead: options.Ahead = "30d",
+    timestamp: options.Timestamp = "timestamp",
+    id_: options.Id = None,
+    key: options.Key = None,
+    duplicates: options.Duplicates = None,
+    timezone: options.Timezone = "UTC",
+    unit: options.Unit = "ms",
+    type_: options.Types = None,
+    domain: options.Domain = "stream",
+    partitions: options.Partitions = 1,
+    cluster: options.Cluster = None,
+    workers: options.Workers = 2,
+    ledger: options.Ledger = None,
+    more: options.More = False,
+    checkpoint_rows: options.CheckpointRows = 1_000_000,
 ) -> None:
     """Cut a stream of records into durable event-time windows, each exactly once, whatever is killed and restarted.
 
@@ -83,22 +58,10 @@ def windows(
     Example: evergreen stream windows --input receipts/ --output windows/ --window tumbling --size 1d --id receipt_id
     """
     source = _source(input_, table, order_by, brokers, topic, group, follow, type_)
-    config = {
-        "columns": {"timestamp": timestamp, "id": id_, "key": key, "timezone": timezone, "unit": unit},
-        "windows": {
-            "kind": window,
-            "size": size,
-            "slide": slide,
-            "gap": gap,
-            "rows": rows,
-            "disorder": disorder,
-            "lateness": lateness,
-            "ahead": ahead,
-            "duplicates": _duplicates(duplicates, id_),
-        },
-        "domain": domain,
-        "checkpoint_rows": checkpoint_rows,
-    }
+    columns = {"timestamp": timestamp, "id": id_, "key": key, "timezone": timezone, "unit": unit}
+    shape = {"kind": window, "size": size, "slide": slide, "gap": gap, "rows": rows}
+    waits = {"disorder": disorder, "lateness": lateness, "ahead": ahead, "duplicates": _duplicates(duplicates, id_)}
+    config = {"columns": columns, "windows": shape | waits, "domain": domain, "checkpoint_rows": checkpoint_rows}
     from evergreen.stream.stored_windows import SourceConfig, check_settings
 
     SourceConfig.read(source, "The source")
