@@ -78,6 +78,13 @@ def params() -> dict:
 
 
 @pytest.fixture
+def lenient(params: dict) -> dict:
+    """Limits above any share of bad rows, to see which rows are refused."""
+    params["validate"] |= {name: 1.0 for name in params["validate"] if name.endswith("_fraction")}
+    return params
+
+
+@pytest.fixture
 def make_pictures() -> Callable[..., np.ndarray]:
     return pictures
 

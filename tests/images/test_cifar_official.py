@@ -1,9 +1,7 @@
 import hashlib
-import io
 import os
 import pickle
 import struct
-import tarfile
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from evergreen.errors import BadInputError
 from evergreen.files import sha256_file
 from evergreen.images.cifar_official import BATCH_MD5, FOLDER, read_archive, read_batches
+from tests.images.archives import write_folder, write_tarball
 
 RNG = np.random.default_rng(0)
 BATCHES = {
@@ -54,27 +53,16 @@ def python_2_pickle(batch):
     return b"\x80\2}(" + short("data") + array + short("labels") + labels + b"u."
 
 
-def write_archive(path, files):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"{FOLDER}/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def write_folder(path, files):
-    path.mkdir()
-    for name, content in files.items():
-        (path / name).write_bytes(content)
+def write_batches(path, files):
+    write_folder(path, files)
     return {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
 
 
 @pytest.mark.parametrize("dump", [python_2_pickle, lambda batch: pickle.dumps(batch, protocol=2)])
 def test_archive_and_unpacked_batches_hold_the_images(tmp_path, dump):
     files = {name: dump(batch) for name, batch in BATCHES.items()}
-    archive = write_archive(tmp_path / "a.tar.gz", files)
-    sums = write_folder(tmp_path / "b", files)
+    archive = write_tarball(tmp_path / "a.tar.gz", FOLDER, files)
+    sums = write_batches(tmp_path / "b", files)
     expected = np.concatenate([batch["data"] for name, batch in BATCHES.items() if name != "test_batch"])
     for data in (read_archive(archive, sha256_file(archive)), read_batches(tmp_path / "b", sums)):
         assert data.images.shape == (20, 32, 32, 3)
@@ -85,10 +73,10 @@ def test_archive_and_unpacked_batches_hold_the_images(tmp_path, dump):
 
 
 def test_nothing_is_read_before_the_checksum_fits(tmp_path):
-    archive = write_archive(tmp_path / "a.tar.gz", contents())
+    archive = write_tarball(tmp_path / "a.tar.gz", FOLDER, contents())
     with pytest.raises(BadInputError, match="is not the published archive: SHA-256"):
         read_archive(archive)
-    write_folder(tmp_path / "b", contents(data_batch_1=Malice()))
+    write_batches(tmp_path / "b", contents(data_batch_1=Malice()))
     with pytest.raises(BadInputError, match=r"data_batch_1 is not the published file: MD5 \w+, expected c99cafc152"):
         read_batches(tmp_path / "b")
 
@@ -105,7 +93,7 @@ def test_nothing_is_read_before_the_checksum_fits(tmp_path):
     ],
 )
 def test_pickles_can_build_arrays_and_nothing_else(tmp_path, batch, message):
-    archive = write_archive(tmp_path / "a.tar.gz", contents(data_batch_2=batch))
+    archive = write_tarball(tmp_path / "a.tar.gz", FOLDER, contents(data_batch_2=batch))
     with pytest.raises(BadInputError, match=message):
         read_archive(archive, sha256_file(archive))
     assert not os.path.exists("/should-not-run")
@@ -114,10 +102,10 @@ def test_pickles_can_build_arrays_and_nothing_else(tmp_path, batch, message):
 def test_an_incomplete_archive_is_refused(tmp_path):
     files = contents()
     del files["data_batch_4"]
-    archive = write_archive(tmp_path / "a.tar.gz", files)
+    archive = write_tarball(tmp_path / "a.tar.gz", FOLDER, files)
     with pytest.raises(BadInputError, match=r"not the complete CIFAR-10 archive.*data_batch_4"):
         read_archive(archive, sha256_file(archive))
-    sums = write_folder(tmp_path / "b", files)
+    sums = write_batches(tmp_path / "b", files)
     with pytest.raises(BadInputError, match="not the complete folder"):
         read_batches(tmp_path / "b", {**sums, "data_batch_4": ""})
     (tmp_path / "c.tar.gz").write_bytes(b"no archive")

@@ -8,20 +8,10 @@ from evergreen.images.continued import ContinuedConfig, continue_pretraining, di
 from evergreen.images.encoders import EncoderConfig, build_encoder
 from evergreen.images.simclr import SimCLRConfig
 from evergreen.progress import Silent
+from tests.images.random_images import Stack
 
 RECIPE = SimCLRConfig(encoder=EncoderConfig(width=4), epochs=1, head_hidden=16, head_output=8)
 CONFIG = ContinuedConfig(steps=6, batch_size=16, view_size=8, head_steps=1)
-
-
-class Stack:
-    def __init__(self, images):
-        self.images = torch.from_numpy(images)
-
-    def __len__(self):
-        return len(self.images)
-
-    def take(self, rows):
-        return self.images[torch.from_numpy(np.asarray(rows))]
 
 
 @pytest.fixture

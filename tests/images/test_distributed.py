@@ -8,20 +8,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from evergreen.errors import BadInputError
-from evergreen.images.arrays import write_folder
 from evergreen.images.contrastive import SimCLR, backward
 from evergreen.images.distributed import Processes, joined, synchronise
 from evergreen.images.encoders import EncoderConfig
 from evergreen.images.imageset import ImageSet
 from evergreen.images.simclr import SimCLRConfig, pretrain
 from evergreen.progress import Silent
+from tests.images.random_images import image_folder
 
 CPU = torch.device("cpu")
 BASE = SimCLRConfig(
@@ -73,28 +72,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def write_images(path: Path, count: int) -> None:
-    rng = np.random.default_rng(0)
-    pictures = np.clip(rng.integers(0, 255, (count, 1, 1, 3)) + rng.integers(-30, 30, (count, 16, 16, 3)), 0, 255)
-    index = pd.DataFrame(
-        {
-            "image_id": [f"{i}" for i in range(count)],
-            "arrived_at": pd.date_range("2026-01-01", periods=count, freq="s", tz="UTC"),
-            "label": [None] * count,
-            "split": "train",
-            "sha256": [f"{i:064x}" for i in range(count)],
-        }
-    )
-    write_folder(path, pictures.astype(np.uint8), index)
-
-
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes wrote about all cases."""
     from safetensors.torch import save_file
 
     folder = tmp_path_factory.mktemp("two")
-    write_images(folder / "images", 40)
+    image_folder(folder / "images", 40, size=16)
     generator = torch.Generator().manual_seed(3)
     given = {"views": torch.rand(32, 3, 8, 8, generator=generator), "labels": torch.arange(16) % 4 - 1}
     save_file(given, folder / "given.safetensors")
@@ -164,7 +148,7 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("batch", "world"), [(16, 3), (16, 16), (4, 4)])
 def test_a_batch_that_cannot_be_shared_is_told(tmp_path: Path, batch: int, world: int) -> None:
-    write_images(tmp_path / "images", 20)
+    image_folder(tmp_path / "images", 20, size=16)
     config = BASE.model_copy(update={"batch_size": batch})
     with pytest.raises(BadInputError, match="cannot be shared out evenly"):
         pretrain(ImageSet([tmp_path / "images"]), config, 0, CPU, Silent(), processes=Processes(0, world))

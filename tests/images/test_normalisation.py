@@ -3,17 +3,7 @@ import torch
 
 from evergreen.images.encoders import EncoderConfig, build_encoder
 from evergreen.images.normalisation import recalibrate
-
-
-class Stack:
-    def __init__(self, images):
-        self.images = torch.from_numpy(images)
-
-    def __len__(self):
-        return len(self.images)
-
-    def take(self, rows):
-        return self.images[torch.from_numpy(rows)]
+from tests.images.random_images import Stack
 
 
 def first_statistics(encoder):

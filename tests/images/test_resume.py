@@ -5,18 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
 
-from evergreen.images.arrays import write_folder
 from evergreen.images.encoders import EncoderConfig
 from evergreen.images.imageset import ImageSet
 from evergreen.images.probe import state_digest
 from evergreen.images.simclr import SimCLRConfig, pretrain
 from evergreen.progress import Silent
+from tests.images.random_images import image_folder
 
 CPU = torch.device("cpu")
 CONFIG = SimCLRConfig(
@@ -46,18 +44,7 @@ pretrain(ImageSet([folder / "images"]), config, 1, torch.device("cpu"), Fuse(), 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    count = 100  # six steps an epoch
-    index = pd.DataFrame(
-        {
-            "image_id": [f"{i}" for i in range(count)],
-            "arrived_at": pd.date_range("2026-01-01", periods=count, freq="s", tz="UTC"),
-            "label": [None] * count,
-            "split": "train",
-            "sha256": [f"{i:064x}" for i in range(count)],
-        }
-    )
-    write_folder(tmp_path / "images", rng.integers(0, 255, (count, 16, 16, 3)).astype(np.uint8), index)
+    image_folder(tmp_path / "images", 100, size=16)  # six steps an epoch
     return tmp_path
 
 

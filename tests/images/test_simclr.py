@@ -18,30 +18,12 @@ from evergreen.images.losses import alignment, nt_xent, uniformity
 from evergreen.images.monitors import CollapseConfig
 from evergreen.images.simclr import SimCLR, SimCLRConfig, epoch_order, pretrain, two_views
 from evergreen.progress import Silent
+from tests.images.random_images import image_folder
 
 CPU = torch.device("cpu")
 TINY = SimCLRConfig(
     encoder=EncoderConfig(width=4), epochs=3, batch_size=16, head_hidden=16, head_output=8, precision="fp32"
 )
-
-
-def image_folder(path: Path, count: int, seed: int = 0) -> Path:
-    """An array folder of random pictures in which neighbours differ in colour."""
-    generator = np.random.default_rng(seed)
-    base = generator.integers(0, 255, (count, 1, 1, 3))
-    noise = generator.integers(-30, 30, (count, 32, 32, 3))
-    images = np.clip(base + noise, 0, 255).astype(np.uint8)
-    index = pd.DataFrame(
-        {
-            "image_id": [f"{path.name}-{i}" for i in range(count)],
-            "arrived_at": pd.date_range("2026-01-01", periods=count, freq="s", tz="UTC"),
-            "label": [None] * count,
-            "split": "train",
-            "sha256": [f"{i:064x}" for i in range(count)],
-        }
-    )
-    write_folder(path, images, index)
-    return path
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The churn model on a stream: no leak, no look-ahead, one answer a row, the same answers for the same seed."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,18 +13,8 @@ from evergreen.retail.model import NetworkConfig
 from evergreen.retail.protocol import RunInput, RunOutput
 from evergreen.retail.search import SearchConfig
 from evergreen.retail.stream import plan
+from tests.retail import churn_streams as streams
 
-
-def load_streams() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("churn_streams", Path(__file__).with_name("churn_streams.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-streams = load_streams()
 SMALL = LearnerConfig(network=NetworkConfig(members=2, width=8), first_steps=60, steps=4, adapt_steps=20, batch=64)
 QUICK = EvergreenConfig(learner=SMALL, search=SearchConfig(trials=2, steps=20))
 

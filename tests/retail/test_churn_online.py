@@ -1,8 +1,6 @@
 """The step `online` and what it leaves, on a small stream."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,18 +16,7 @@ from evergreen.retail.example_frames import NEVER
 from evergreen.retail.online import choose, run
 from evergreen.retail.stream import plan, read_examples
 from evergreen.retail.versions import load_versions
-
-
-def load_streams() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("churn_streams", Path(__file__).with_name("churn_streams.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-streams = load_streams()
+from tests.retail import churn_streams as streams
 
 
 def write_examples(folder: Path, bare: bool = False) -> None:

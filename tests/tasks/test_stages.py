@@ -168,6 +168,7 @@ def test_lost_output_comes_back_from_the_cache(small_settings: Settings, pipelin
 def test_unreadable_lock_list_is_dropped(small_settings: Settings, pipeline: Workspace) -> None:
     _hold(pipeline, 1).write_text('{"write": {"da')
     reproduce(small_settings, pipeline, "ingest")
+    assert (pipeline.root / "data/images/raw/days").is_file()
 
 
 def test_stage_result_counts_the_step_alone(small_settings: Settings, pipeline: Workspace) -> None:

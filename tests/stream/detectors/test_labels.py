@@ -113,4 +113,4 @@ def test_outcomes_alarm_by_whichever_is_first_and_say_which() -> None:
         assert not any(detector.update(outcome) for outcome in still)
         assert any(detector.update(outcome) for outcome in changed)
         assert detector.cause == cause
-        assert detector.evidence == 0 or detector.cooling == 0
+        assert (detector.evidence, detector.cooling) == (0, detector.config.cool_down)
