@@ -90,7 +90,8 @@ def bars(axes: Axes, rows: Sequence[Row]) -> None:
         error = 100 * row["f1_sd"] if row["f1_sd"] is not None else None
         axes.barh(place, 100 * row["f1"], xerr=error, color=COLOURS[1], capsize=3)
         axes.text(1, place, f"{100 * row['f1']:.1f}", va="center", fontsize=9)
-    axes.set_yticks(range(len(rows)), [row["trial"] for row in reversed(rows)])
+    names = [row["trial"].removeprefix("encoder ").replace("_", " ") for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel("F1 on validation labels, %")
     axes.grid(axis="y", visible=False)
 
@@ -110,7 +111,16 @@ def efficiency(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([f"{labels:,}\n{100 * share[labels]:.3g} %" for labels in ticks])
+    axes.set_xticklabels([f"{labels:,}\n{percent(share[labels])}" for labels in ticks])
     axes.set_xlabel("labels")
     axes.set_ylabel("accuracy on the test set, %")
     axes.legend()
+
+
+def percent(share: float) -> str:
+    """A share in percent, short enough to stand beside others.
+
+    >>> [percent(share) for share in (0.00057, 0.0113, 0.1, 1.0)]
+    ['0.057 %', '1.1 %', '10 %', '100 %']
+    """
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
