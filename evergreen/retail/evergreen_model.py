@@ -10,8 +10,9 @@ import torch
 
 from evergreen.config import Config
 from evergreen.progress import track
+from evergreen.retail.diary import Diary
 from evergreen.retail.features import Encoder
-from evergreen.retail.learner import ChurnLearner, Diary, LearnerConfig
+from evergreen.retail.learner import ChurnLearner, LearnerConfig
 from evergreen.retail.protocol import RunInput, RunOutput
 from evergreen.retail.search import SearchConfig, rehearse, search
 from evergreen.stream.learner import Alarm, Answers, Block, Truth
@@ -61,6 +62,7 @@ def run_evergreen(data: RunInput, config: EvergreenConfig | None = None) -> RunO
     rehearse(data, encoder, chosen, diary)
     learner = ChurnLearner(diary, encoder, chosen, data.seed)
     learner.start(data.initial)
+    learner.catch_up()
     clock.lap("train")
     engine = Prequential(
         Truth(stream.labels.astype(np.int64), ("stays", "churns"), stream.groups), config.engine, data.seed
@@ -83,7 +85,7 @@ def run_evergreen(data: RunInput, config: EvergreenConfig | None = None) -> RunO
     output.notes = {
         "learner": chosen.model_dump(),
         "mixture": {"network": share, "churners": churners, "returners": returners},
-        "threshold": {"risk": diary.threshold.probability, "window": diary.threshold.window},
+        "threshold": {"risk": diary.threshold.probability, "window": getattr(diary.threshold, "window", None)},
         "versions": diary.editions,
     }
     output.bundle = diary

@@ -5,12 +5,14 @@ until yesterday, and are cut where it was best until yesterday. Every few days (
 on a replay of past labels, the recent ones more often, and the linear model is fitted anew. At a drift the engine asks
 for a challenger: fine-tuned on the new regime, or trained from scratch.
 
-At decision time labels are censored: a returner is known early, a churner only ``churn_days`` after the last purchase.
-Learning from all labels of the last days would teach that everybody comes back. So a label counts from the day on which
-the example's outcome would be known either way; until then a return that is known already waits. In the published view
-examples are met on the day of their label, early returners and late churners alike, and nothing waits.
+At decision time labels come late, a returner's early and a churner's only ``churn_days`` after the last purchase. There
+every example is learned from, with its label or what is to be expected of it (:mod:`evergreen.retail.lessons`); the
+memory is a horizon; the cut needs no labels, and the mixture is the mean of both, because its judges would be a horizon
+old; and there are no corrections: they foretell how the labels of a day are mixed, not what becomes of the customers
+who are asked about on it.
 
-What depends on the stream alone, not on the network, is shared by a learner and its challengers: :class:`Diary`.
+What depends on the stream alone, not on the network, is shared by a learner and its challengers: see
+:class:`evergreen.retail.diary.Diary`.
 """
 
 from copy import deepcopy
@@ -22,12 +24,10 @@ from numpy.typing import NDArray
 
 from evergreen.config import Config
 from evergreen.retail.bundle import ChurnModel
+from evergreen.retail.diary import Diary
 from evergreen.retail.features import Encoder
-from evergreen.retail.mixer import Mixer
+from evergreen.retail.lessons import CensoredLessons, Risk
 from evergreen.retail.model import Linear, Network, NetworkConfig
-from evergreen.retail.protocol import RunInput
-from evergreen.retail.silent import Silent
-from evergreen.retail.threshold import Threshold
 from evergreen.stream.learner import Probabilities, Rows
 
 BACKWARD = 3.0
@@ -66,105 +66,6 @@ class LearnerConfig(Config):
     linear_rows: int = pydantic.Field(60_000, ge=100)
 
 
-class Diary:
-    """What was answered and told, day by day, whatever model answered.
-
-    Attributes:
-        parts: (N, 4) of every row at its first answer, see :func:`evergreen.retail.mixer.combine`; NaN before.
-        log_odds: (N,) as answered.
-        versions: (N,) of the weights that answered first, from 1; 0 before.
-        ready: (N,) day from which a row's label counts, see the module's text.
-        told: rows whose label counts, by that day.
-        serving: the model that gave the latest first answers.
-        archive: the models that answered, by version.
-    """
-
-    def __init__(self, data: RunInput) -> None:
-        stream = data.stream
-        self.data, rows = data, len(stream)
-        self.parts = np.full((rows, 4), np.nan)
-        self.log_odds = np.full(rows, np.nan)
-        self.versions = np.zeros(rows, np.int32)
-        first, last = int(stream.told[data.initial].min()), int(stream.asked.max())
-        self.silent = Silent(data.churn_days, first, last + data.churn_days)
-        self.mixer, self.threshold = Mixer(), Threshold()
-        self.told: list[Rows] = []
-        self.ready = stream.told
-        if data.view == "default":
-            either_way = stream.asked + data.churn_days - stream.features[:, -3].astype(np.int64)
-            self.ready = np.maximum(stream.told, either_way)
-        self._waiting: dict[int, list[Rows]] = {}
-        self._last_told = first - 1
-        self.editions = 0
-        self.serving: ChurnLearner | None = None
-        self.archive: dict[int, ChurnModel] = {}
-
-    def day_of(self, rows: Rows) -> NDArray[np.float64]:
-        """(n, 2) corrections of the days on which the rows are asked, from what is known now."""
-        days, place = np.unique(self.data.stream.asked[rows], return_inverse=True)
-        return np.array([self.silent.corrections(int(day)) for day in days]).reshape(-1, 2)[place]
-
-    def note(
-        self, rows: Rows, parts: NDArray[np.float64], log_odds: NDArray[np.float64], model: "ChurnLearner"
-    ) -> None:
-        """Keep the first answer to each row; later ones are rehearsals of a gate."""
-        new = self.versions[rows] == 0
-        if not new.any():
-            return
-        self.serving = model
-        if model.edition not in self.archive:
-            self.archive[model.edition] = model.frozen()
-        self.parts[rows[new]], self.log_odds[rows[new]] = parts[new], log_odds[new]
-        self.versions[rows[new]] = model.edition
-
-    def tell(self, rows: Rows) -> bool:
-        """Learn the labels of whole days, once; whether they were new."""
-        stream = self.data.stream
-        days = stream.told[rows]
-        rows = rows[days > self._last_told]
-        if not len(rows):
-            return False
-        for day in np.unique(stream.told[rows]).tolist():
-            here = rows[stream.told[rows] == day]
-            self.silent.learn(day, stream.features[here, -3].astype(np.int64), stream.labels[here])
-            for ready in np.unique(self.ready[here]).tolist():
-                self._waiting.setdefault(ready, []).append(here[self.ready[here] == ready])
-            for ready in sorted(ready for ready in self._waiting if ready <= day):
-                self._count(np.concatenate(self._waiting.pop(ready)))
-            self._last_told = day
-        return True
-
-    def _count(self, rows: Rows) -> None:
-        """Labels that count from now on, all of one day."""
-        labels = self.data.stream.labels
-        answered = rows[self.versions[rows] > 0]
-        self.mixer.learn(self.parts[answered], labels[answered])
-        self.threshold.learn(self.log_odds[answered], labels[answered])
-        self.told.append(rows)
-
-    def counting(self, rows: Rows) -> Rows:
-        """The told rows whose label counts, by the day from which it does; all of them where a class is missing."""
-        known = rows[self.ready[rows] <= self._last_told]
-        if len(np.unique(self.data.stream.labels[known])) < 2:
-            known = rows
-        return known[np.argsort(self.ready[known], kind="stable")]
-
-    def recent(self, days: int) -> Rows:
-        """The rows told in the last days that had any."""
-        return np.concatenate([np.empty(0, np.int64), *self.told[-days:]])
-
-    def begin(self) -> None:
-        """Forget who answered so far: what comes now is no rehearsal any more."""
-        self.versions[:] = 0
-        self.editions = 0
-        self.archive.clear()
-
-    def edition(self) -> int:
-        """The number of the next weights."""
-        self.editions += 1
-        return self.editions
-
-
 class ChurnLearner:
     """The model; see the module's text.
 
@@ -187,10 +88,21 @@ class ChurnLearner:
 
     def start(self, rows: Rows) -> None:
         """The first training, on rows whose labels are known."""
+        lessons = self.diary.lessons
         self.diary.tell(rows)
-        counting = self.diary.counting(rows)
-        self._train(counting, self.config.first_steps, self.config.rate)
-        self._fit_linear(counting)
+        if isinstance(lessons, CensoredLessons):
+            rows = lessons.recent()
+            self._fit_linear(rows, lessons.prior)
+        self._train(rows, self.config.first_steps, self.config.rate, self._first_risk)
+        self._fit_linear(rows)
+
+    def catch_up(self) -> None:
+        """At decision time: answer what was asked on the last day before, so that the first day has a cut."""
+        stream, today = self.diary.data.stream, self.diary.last_told
+        rows = np.flatnonzero((stream.asked == today) & (stream.told > today))
+        if len(rows):
+            self.answer(rows)
+            self.diary.cut()
 
     def answer(self, rows: Rows) -> Probabilities:
         """(n, 2) probabilities of staying and of churning."""
@@ -216,9 +128,10 @@ class ChurnLearner:
         self.diary.tell(rows)
         self._days += 1
         if self._days % self.config.every == 0:
-            told = self.diary.recent(len(self.diary.told))
-            self._train(told, self.config.steps * self.config.every, self.config.rate * self.config.later)
-            self._fit_linear(self.diary.recent(self.config.linear_days))
+            self._train(
+                self.diary.lessons.recent(), self.config.steps * self.config.every, self.config.rate * self.config.later
+            )
+            self._fit_linear(self.diary.lessons.recent(int(self.diary.memory(self.config.linear_days, 2))))
             self.edition = self.diary.edition()
 
     def frozen(self) -> ChurnModel:
@@ -239,7 +152,7 @@ class ChurnLearner:
             steps, rate = config.first_steps, config.rate
         other.edition = self.diary.edition()
         spent = other.flops
-        other._train(self.diary.counting(rows), steps, rate)
+        other._train(self.diary.lessons.fair(rows), steps, rate)
         return other, other.flops - spent
 
     def _copy(self) -> "ChurnLearner":
@@ -255,20 +168,35 @@ class ChurnLearner:
         decay = self.config.decay
         return torch.optim.AdamW(self.network.parameters(), lr=self.config.rate, betas=(0.9, 0.99), weight_decay=decay)
 
-    def _train(self, rows: Rows, steps: int, rate: float) -> None:
-        """Mini-batches drawn from labelled rows, ordered by the day from which they count; recent days more often."""
+    def _risk(self, rows: Rows) -> NDArray[np.float64]:
+        """(n,) of both experts together."""
+        codes = self.encoder(self.diary.data.stream.features[rows])
+        odds = self.network.log_odds(codes), self.linear.log_odds(codes[:, : self.encoder.wide])
+        log_odds = self.diary.mixer(np.column_stack([*odds, np.zeros((len(rows), 2))]))
+        return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -500, 500))))
+
+    def _first_risk(self, rows: Rows) -> NDArray[np.float64]:
+        """(n,) of the linear model, while the network knows nothing."""
+        codes = self.encoder(self.diary.data.stream.features[rows])[:, : self.encoder.wide]
+        return np.asarray(1 / (1 + np.exp(-np.clip(self.linear.log_odds(codes), -500, 500))))
+
+    def _train(self, rows: Rows, steps: int, rate: float, risk: Risk | None = None) -> None:
+        """Mini-batches drawn from rows, oldest first; recent days more often."""
         if not len(rows) or not steps:
             return
-        stream, config = self.diary.data.stream, self.config
+        lessons, config = self.diary.lessons, self.config
         members = config.network.members
         torch.manual_seed(int(self._random.integers(2**31)))  # of dropout
-        days, first, sizes = np.unique(self.diary.ready[rows], return_index=True, return_counts=True)
-        weights = sizes * 0.5 ** ((days[-1] - days) / config.half_life)
-        drawn = self._random.choice(len(days), steps * members * config.batch, p=weights / weights.sum())
-        drawn = first[drawn] + (self._random.random(len(drawn)) * sizes[drawn]).astype(np.int64)
+        total = np.append(0.0, lessons.weights(rows).cumsum())
+        days, first, sizes = np.unique(lessons.day(rows), return_index=True, return_counts=True)
+        begin, end = total[first], total[first + sizes]
+        share = (end - begin) * 0.5 ** ((days[-1] - days) / self.diary.memory(config.half_life, 1))
+        day = self._random.choice(len(days), steps * members * config.batch, p=share / share.sum())
+        at = begin[day] + self._random.random(len(day)) * (end - begin)[day]
+        drawn = np.clip(np.searchsorted(total, at, side="right") - 1, first[day], first[day] + sizes[day] - 1)
         picked, place = np.unique(rows[drawn], return_inverse=True)
-        codes = torch.from_numpy(self.encoder(stream.features[picked]))
-        labels = torch.from_numpy(stream.labels[picked].astype(np.float32))
+        codes = torch.from_numpy(self.encoder(self.diary.data.stream.features[picked]))
+        labels = torch.from_numpy(lessons.labels(picked, risk or self._risk).astype(np.float32))
         batches = torch.from_numpy(place.reshape(steps, members, config.batch))
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -281,14 +209,14 @@ class ChurnLearner:
             self._optimiser.step()
         self.flops += BACKWARD * self.network.flops(drawn.size)
 
-    def _fit_linear(self, rows: Rows) -> None:
+    def _fit_linear(self, rows: Rows, risk: Risk | None = None) -> None:
         if not len(rows):
             return
         if len(rows) > self.config.linear_rows:
             rows = np.sort(self._random.choice(rows, self.config.linear_rows, replace=False))
-        stream = self.diary.data.stream
-        codes = self.encoder(stream.features[rows])[:, : self.encoder.wide]
-        self.linear = Linear.fit(codes, stream.labels[rows])
+        lessons = self.diary.lessons
+        codes = self.encoder(self.diary.data.stream.features[rows])[:, : self.encoder.wide]
+        self.linear = Linear.fit(codes, lessons.labels(rows, risk or self._risk), lessons.weights(rows))
 
 
 nn_loss = torch.nn.functional.binary_cross_entropy_with_logits

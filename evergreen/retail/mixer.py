@@ -15,8 +15,6 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 WEIGHTS = (0.0, 0.5, 1.0)
 CANDIDATES = np.array(list(product(SHARES, WEIGHTS, WEIGHTS)))
 """(c, 3): share of the network, weight of the churners' and of the returners' correction."""
-FIRST = SHARES.index(0.75) * len(WEIGHTS) ** 2
-"""Before anything is known: no corrections."""
 
 Floats = NDArray[np.float64]
 
@@ -34,11 +32,15 @@ def combine(candidate: Floats, parts: Floats) -> Floats:
 
 
 class Mixer:
-    """The faded losses of the candidates, and the one that answers."""
+    """The faded losses of the candidates, and the one that answers.
 
-    def __init__(self) -> None:
+    Args:
+        share: of the network, before anything is known.
+    """
+
+    def __init__(self, share: float = 0.75) -> None:
         self.losses = np.zeros(len(CANDIDATES))
-        self.losses[FIRST] = -1e-9  # a tie goes to no corrections
+        self.losses[SHARES.index(share) * len(WEIGHTS) ** 2] = -1e-9  # before anything is known: no corrections
         self._fade = 0.5 ** (1 / HALF_LIFE)
 
     @property

@@ -90,15 +90,24 @@ class Linear:
         self.weights = weights
 
     @classmethod
-    def fit(cls, codes: Encoded, labels: NDArray[np.bool_]) -> "Linear":
-        """Fit (n, w) codes; with labels of one class, their share alone (half a row of each class is added)."""
+    def fit(cls, codes: Encoded, churn: NDArray[np.float64], weights: NDArray[np.float64]) -> "Linear":
+        """Fit (n, w) codes. A row that churns with a probability counts as so much of a churner, the rest as none.
+
+        Where all of one class is there, the share alone is learned (half a row of each class is added).
+        """
         from sklearn.linear_model import LogisticRegression
 
-        churned = int(labels.sum())
-        if churned in (0, len(labels)):
-            level = np.log((churned + 0.5) / (len(labels) - churned + 0.5))
+        churned, stayed = float(weights @ churn), float(weights @ (1 - churn))
+        if min(churned, stayed) == 0:
+            level = np.log((churned + 0.5) / (stayed + 0.5))
             return cls(np.append(np.zeros(codes.shape[1]), level))
-        model = LogisticRegression(solver="newton-cholesky").fit(codes.astype(np.float64), labels)
+        places = [np.flatnonzero(weights * share > 0) for share in (1 - churn, churn)]
+        taken, labels = np.concatenate(places), np.repeat([False, True], [len(rows) for rows in places])
+        order = np.argsort(taken, kind="stable")
+        taken, labels = taken[order], labels[order]
+        counts = np.where(labels, churn[taken], 1 - churn[taken])
+        model = LogisticRegression(solver="newton-cholesky")
+        model.fit(codes[taken].astype(np.float64), labels, weights[taken] * counts)
         return cls(np.append(model.coef_[0], model.intercept_))
 
     def log_odds(self, codes: Encoded) -> NDArray[np.float64]:

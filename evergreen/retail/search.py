@@ -11,8 +11,9 @@ import pydantic
 import torch
 
 from evergreen.config import Config
+from evergreen.retail.diary import Diary
 from evergreen.retail.features import Encoder
-from evergreen.retail.learner import ChurnLearner, Diary, LearnerConfig
+from evergreen.retail.learner import ChurnLearner, LearnerConfig
 from evergreen.retail.protocol import RunInput
 from evergreen.stream.learner import Rows
 

@@ -1,5 +1,8 @@
 """Log-odds → class, tuned for macro-F on the model's own answers to earlier days.
 
+Where labels come at once, :class:`Threshold` cuts where it would have been best on them. Where they come a horizon
+late, they tell how the answers of a horizon ago should have been cut; :class:`ExpectedThreshold` uses the risks.
+
 Everything is counted in bins of the log-odds, so a day costs the same however long its memory is.
 """
 
@@ -13,8 +16,11 @@ WINDOWS = (30, 60, 120, None)
 """Days that candidates look back; None: all."""
 HALF_LIFE = 60.0
 """Days after which a candidate's success counts half."""
+RISK_HALF_LIFE = 30.0
+"""Days after which the risks of a day count half."""
 
 Counts = NDArray[np.int64]
+Weights = NDArray[np.float64]
 
 
 def bin_of(log_odds: NDArray[np.float64]) -> Counts:
@@ -28,7 +34,7 @@ def count(log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> Counts:
     return np.bincount(places, minlength=2 * BINS).reshape(2, BINS)
 
 
-def best_cut(counts: Counts) -> int | None:
+def best_cut(counts: Counts | Weights) -> int | None:
     """The bin from which on churn is answered, with the best macro-F; None if there is only one class.
 
     Args:
@@ -36,7 +42,7 @@ def best_cut(counts: Counts) -> int | None:
     """
     if not counts.any(axis=1).all():
         return None
-    below = np.concatenate([np.zeros((2, 1), np.int64), counts.cumsum(axis=1)], axis=1)  # (2, BINS + 1)
+    below = np.concatenate([np.zeros((2, 1), counts.dtype), counts.cumsum(axis=1)], axis=1)  # (2, BINS + 1)
     stay, churn = below[0, -1], below[1, -1]
     true_stay, false_stay = below
     true_churn, false_churn = churn - false_stay, stay - true_stay
@@ -55,8 +61,47 @@ def macro_f(confusion: NDArray[np.float64]) -> float:
     return float(np.mean(2 * hits / np.maximum(2 * hits + errors, 1e-12)))
 
 
-class Threshold:
-    """The cut of the day: of several memories the one that has served best lately."""
+class Cut:
+    """Where the answers of the day are cut.
+
+    Attributes:
+        cut: the bin from which on churn is answered.
+    """
+
+    cut: int = BINS // 2
+
+    @property
+    def probability(self) -> float:
+        """The risk at the cut."""
+        return float(1 / (1 + np.exp(LIMIT - self.cut * 2 * LIMIT / BINS)))
+
+    def churns(self, log_odds: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n,) → (n,)."""
+        return bin_of(log_odds) >= self.cut
+
+
+class ExpectedThreshold(Cut):
+    """The cut that would be best if the risks of the last days were true: a risk p counts as p churners, 1 - p others.
+
+    Ye et al. 2012, Optimizing F-measures: a tale of two approaches. It is as good as the risks are calibrated.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((2, BINS))
+
+    def answered(self, log_odds: NDArray[np.float64]) -> None:
+        """The answers of a day; a day without any changes nothing."""
+        if not len(log_odds):
+            return
+        risk, bins = 1 / (1 + np.exp(-log_odds.clip(-LIMIT, LIMIT))), bin_of(log_odds)
+        new = np.stack([np.bincount(bins, weights, BINS) for weights in (1 - risk, risk)])
+        self._counts = self._counts * 0.5 ** (1 / RISK_HALF_LIFE) + new
+        found = best_cut(self._counts)
+        self.cut = self.cut if found is None else found
+
+
+class Threshold(Cut):
+    """The cut of several memories that has served best lately."""
 
     def __init__(self) -> None:
         self._days: list[Counts] = []
@@ -66,23 +111,9 @@ class Threshold:
         self._chosen = len(WINDOWS) - 1
 
     @property
-    def cut(self) -> int:
-        """The bin from which on churn is answered."""
-        return self._cuts[self._chosen]
-
-    @property
-    def probability(self) -> float:
-        """The risk at the cut."""
-        return float(1 / (1 + np.exp(LIMIT - self.cut * 2 * LIMIT / BINS)))
-
-    @property
     def window(self) -> int | None:
         """Days that the chosen candidate looks back."""
         return WINDOWS[self._chosen]
-
-    def churns(self, log_odds: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(n,) → (n,)."""
-        return bin_of(log_odds) >= self.cut
 
     def learn(self, log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
         """A day's labels and what was answered; a day without any changes nothing."""
@@ -100,3 +131,4 @@ class Threshold:
                 self._sums[candidate] -= self._days[-1 - window]
             self._cuts[candidate] = best_cut(self._sums[candidate]) or self._cuts[candidate]
         self._chosen = max(range(len(WINDOWS)), key=lambda candidate: macro_f(self._served[candidate]))
+        self.cut = self._cuts[self._chosen]

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evergreen.retail.diary import Diary
 from evergreen.retail.evergreen_model import EvergreenConfig, run_evergreen
 from evergreen.retail.example_frames import NEVER
 from evergreen.retail.features import Encoder
-from evergreen.retail.learner import ChurnLearner, Diary, LearnerConfig
+from evergreen.retail.learner import ChurnLearner, LearnerConfig
 from evergreen.retail.model import NetworkConfig
 from evergreen.retail.protocol import RunInput, RunOutput
 from evergreen.retail.search import SearchConfig
@@ -109,15 +110,27 @@ def test_a_challenger_leaves_the_learner_as_it_is(data: RunInput) -> None:
         assert not np.array_equal(other.answer(data.initial), before)
 
 
-def test_at_decision_time_a_known_return_waits_for_its_deadline() -> None:
+def test_at_decision_time_the_cut_follows_the_answers_and_no_label() -> None:
     data: RunInput = streams.planned("default")
-    diary, stream = Diary(data), data.stream
-    for block in data.blocks[:20]:
-        diary.tell(block.tell)
-        counted = np.concatenate(diary.told) if diary.told else np.empty(0, np.int64)
-        silence = stream.asked[counted] + data.churn_days - stream.features[counted, -3]
-        assert (silence <= block.day).all()
-    assert len(counted)
+    encoder = Encoder.fit(data.stream.features[data.initial], data.period_days, data.churn_days)
+
+    def cuts(run: RunInput) -> list[int]:
+        learner = ChurnLearner(Diary(run), encoder, SMALL.model_copy(update={"steps": 0, "every": 1000}), seed=0)
+        learner.start(run.initial)
+        learner.catch_up()
+        found = []
+        for block in run.blocks[:10]:
+            learner.answer(block.ask)
+            found.append(learner.diary.threshold.cut)
+            learner.learn(block.tell)
+        return found
+
+    online = np.setdiff1d(np.arange(len(data.stream)), data.initial)
+    labels = data.stream.labels.copy()
+    labels[online] = ~labels[online]
+    before = cuts(data)
+    assert before == cuts(replace(data, stream=replace(data.stream, labels=labels)))
+    assert len(set(before)) > 1
 
 
 def test_a_stream_with_a_single_kind_of_day_is_followed() -> None:

@@ -3,7 +3,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from evergreen.retail.threshold import BINS, LIMIT, Threshold, best_cut, bin_of, count, macro_f
+from evergreen.retail.threshold import (
+    BINS,
+    LIMIT,
+    RISK_HALF_LIFE,
+    ExpectedThreshold,
+    Threshold,
+    best_cut,
+    bin_of,
+    count,
+    macro_f,
+)
 
 answers = st.lists(st.tuples(st.floats(-8, 8), st.booleans()), min_size=2, max_size=40)
 
@@ -56,3 +66,31 @@ def test_days_without_answers_or_with_one_class_do_no_harm() -> None:
     threshold.learn(np.array([3.0, -30.0]), np.array([True, True]))
     assert threshold.cut == BINS // 2
     assert threshold.churns(np.array([0.1, -0.1, 2 * LIMIT])).tolist() == [True, False, True]
+
+
+def test_the_expected_cut_is_the_best_one_for_labels_drawn_from_the_risks() -> None:
+    rng, threshold = np.random.default_rng(0), ExpectedThreshold()
+    log_odds = rng.normal(1, 2, 100_000)
+    threshold.answered(log_odds)
+    drawn = rng.random(100_000) < 1 / (1 + np.exp(-log_odds))
+
+    def quality(cut: float) -> float:
+        return float(f1_score(drawn, log_odds >= cut, average="macro"))
+
+    cut = np.log(threshold.probability / (1 - threshold.probability))
+    assert quality(cut) > max(quality(at) for at in np.linspace(-3, 3, 25)) - 0.002
+    assert quality(cut) > quality(0.0) + 0.002
+
+
+def test_the_expected_cut_forgets() -> None:
+    rng, threshold = np.random.default_rng(1), ExpectedThreshold()
+    days = [rng.normal(2, 1, 50), rng.normal(-1, 1, 30), np.empty(0), rng.normal(-1, 1, 30)]
+    for day in days:
+        threshold.answered(day)
+    counts = np.zeros((2, BINS))
+    for age, day in enumerate([day for day in days if len(day)][::-1]):
+        for value in day:
+            churn = 1 / (1 + np.exp(-value))
+            counts[:, bin_of(np.array([value]))[0]] += np.array([1 - churn, churn]) * 0.5 ** (age / RISK_HALF_LIFE)
+    assert threshold.cut == best_cut(counts)
+    assert threshold.churns(np.array([LIMIT, -LIMIT])).tolist() == [True, False]
