@@ -41,7 +41,7 @@ class Diary:
         self.versions = np.zeros(rows, np.int32)
         first, last = int(stream.told[data.initial].min()), int(stream.asked.max())
         self.silent = Silent(data.churn_days, first, last + data.churn_days)
-        self.late = bool((stream.told > stream.asked).any())
+        self.late = bool((stream.told > stream.asked)[data.initial].any())
         self.mixer = Mixer(0.5) if self.late else Mixer()
         self.threshold: Threshold | ExpectedThreshold = ExpectedThreshold() if self.late else Threshold()
         self.lessons = CensoredLessons(stream, first, data.churn_days) if self.late else Lessons(stream)

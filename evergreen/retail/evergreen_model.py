@@ -85,7 +85,7 @@ def run_evergreen(data: RunInput, config: EvergreenConfig | None = None) -> RunO
     output.notes = {
         "learner": chosen.model_dump(),
         "mixture": {"network": share, "churners": churners, "returners": returners},
-        "threshold": {"risk": diary.threshold.probability, "window": getattr(diary.threshold, "window", None)},
+        "threshold": {"risk": diary.threshold.probability, "window": diary.threshold.window},
         "versions": diary.editions,
     }
     output.bundle = diary

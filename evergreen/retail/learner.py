@@ -46,9 +46,9 @@ class LearnerConfig(Config):
         first_steps: mini-batches of the first training.
         steps: mini-batches for each day, afterwards.
         every: days between two trainings.
-        half_life: days after which a day is drawn half as often.
+        half_life: days after which a day is drawn half as often; at decision time at least the horizon.
         adapt_steps: mini-batches of a fine-tuning at a drift.
-        linear_days: days of labels that the linear model is fitted on.
+        linear_days: days that the linear model is fitted on; at decision time at least two horizons.
         linear_rows: at most, drawn at random.
     """
 
@@ -125,13 +125,12 @@ class ChurnLearner:
 
     def learn(self, rows: Rows) -> None:
         """A day's labels; every few days the weights move."""
+        config, lessons = self.config, self.diary.lessons
         self.diary.tell(rows)
         self._days += 1
-        if self._days % self.config.every == 0:
-            self._train(
-                self.diary.lessons.recent(), self.config.steps * self.config.every, self.config.rate * self.config.later
-            )
-            self._fit_linear(self.diary.lessons.recent(int(self.diary.memory(self.config.linear_days, 2))))
+        if self._days % config.every == 0:
+            self._train(lessons.recent(), config.steps * config.every, config.rate * config.later)
+            self._fit_linear(lessons.recent(int(self.diary.memory(config.linear_days, 2))))
             self.edition = self.diary.edition()
 
     def frozen(self) -> ChurnModel:
@@ -188,6 +187,8 @@ class ChurnLearner:
         members = config.network.members
         torch.manual_seed(int(self._random.integers(2**31)))  # of dropout
         total = np.append(0.0, lessons.weights(rows).cumsum())
+        if not total[-1]:
+            return
         days, first, sizes = np.unique(lessons.day(rows), return_index=True, return_counts=True)
         begin, end = total[first], total[first + sizes]
         share = (end - begin) * 0.5 ** ((days[-1] - days) / self.diary.memory(config.half_life, 1))

@@ -66,9 +66,11 @@ class Cut:
 
     Attributes:
         cut: the bin from which on churn is answered.
+        window: days of labels that it looks back; None: all, or none are looked at.
     """
 
     cut: int = BINS // 2
+    window: int | None = None
 
     @property
     def probability(self) -> float:
@@ -110,11 +112,6 @@ class Threshold(Cut):
         self._served = np.zeros((len(WINDOWS), 2, 2))
         self._chosen = len(WINDOWS) - 1
 
-    @property
-    def window(self) -> int | None:
-        """Days that the chosen candidate looks back."""
-        return WINDOWS[self._chosen]
-
     def learn(self, log_odds: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
         """A day's labels and what was answered; a day without any changes nothing."""
         if not len(labels):
@@ -131,4 +128,4 @@ class Threshold(Cut):
                 self._sums[candidate] -= self._days[-1 - window]
             self._cuts[candidate] = best_cut(self._sums[candidate]) or self._cuts[candidate]
         self._chosen = max(range(len(WINDOWS)), key=lambda candidate: macro_f(self._served[candidate]))
-        self.cut = self._cuts[self._chosen]
+        self.cut, self.window = self._cuts[self._chosen], WINDOWS[self._chosen]
