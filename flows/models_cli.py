@@ -26,22 +26,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 
 @app.command("list")
 def list_(model: Model = None, as_json: AsJson = False) -> None:
-    """List the versions of a model, newest first.
+    """List the versions of a model, or of all models, newest first.
 
     Example: evergreen models list --json
     """
     from flows.tables import print_table
-    from tasks.versions import list_versions, models
+    from tasks.mlflow_store import connect
+    from tasks.versions import choose_model, list_versions, models
 
-    _, client, name = _open(model)
-    versions = list_versions(client, name)
+    client = connect(Settings.load().apply())
+    names = models(client) if model is None else []
+    versions = [info for name in names or [choose_model(client, "", model)] for info in list_versions(client, name)]
     if as_json:
         _print_json([_facts(info) for info in versions])
         return
-    columns = ("version", "alias", "made", "gate accuracy", "decision", "profile", "weights")
+    columns = ("model", "version", "alias", "made", "gate score", "decision", "profile", "weights")
     print_table(columns, [_row(info) for info in versions])
-    others = [other for other in models(client) if other != name]
-    print(f"Model {name}." + (f" Others, for --model: {', '.join(others)}." if others else ""))
 
 
 @app.command()
@@ -163,6 +163,7 @@ def _row(info: "ModelVersionInfo") -> list[str]:
     decision = _decision(info)
     floor = next((check for check in decision.get("checks", []) if check["name"] == "floor"), None)
     return [
+        info.name,
         info.version,
         ", ".join(info.aliases) or "-",
         info.created,

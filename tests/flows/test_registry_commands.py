@@ -104,15 +104,18 @@ def pictures(tmp_path: Path, painter: Callable[..., np.ndarray]) -> Path:
 
 
 def test_list(registered: Settings, evergreen: Evergreen) -> None:
-    connect(registered).create_registered_model("images-smoke")
+    client = connect(registered)
+    client.create_registered_model("retail-shop")
+    client.create_model_version("retail-shop", "file:///nowhere")
     code, out, _ = evergreen("models", "list")
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
-    assert lines[0][:4] == ["version", "alias", "made", "gate"]
-    assert [line[0] for line in lines[1:4]] == ["3", "2", "1"]
-    assert lines[3][1] == "champion"
+    assert lines[0][:4] == ["model", "version", "alias", "made"]
+    assert [line[:2] for line in lines[1:]] == [["images", "3"], ["images", "2"], ["images", "1"], ["retail-shop", "1"]]
+    assert lines[3][2] == "champion"
     assert "87.5%" in lines[3]
-    assert out.endswith("Model images. Others, for --model: images-smoke.\n")
+    code, out, _ = evergreen("models", "list", "--model", "retail-shop")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["retail-shop"]
 
 
 def test_list_as_json(registered: Settings, evergreen: Evergreen) -> None:
