@@ -14,11 +14,8 @@ from evergreen.images.encoders import EncoderConfig, build_encoder
 from tasks.settings import CHECKOUT, Settings
 from tasks.workspace import Workspace
 
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")  # `--hypothesis-profile default` looks for new examples
-
-SHARED = ("smoke", "copied", "branched")
-"""Fixtures that stand on the one long run of the image flow."""
 
 COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (220, 40, 50), "yellow": (230, 220, 40)}
 
@@ -48,21 +45,6 @@ def colour_classifier(classes: list[str], seed: int = 0) -> Classifier:
         head.weight.copy_(weights[:-1].T)
         head.bias.copy_(weights[-1])
     return classifier
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out by files, the long flows first, and all that use one long run to the same worker."""
-    for item in items:
-        shared = not set(SHARED).isdisjoint(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("smoke" if shared else item.path.stem + item.path.parent.name))
-    items.sort(key=_place)
-
-
-def _place(item: pytest.Item) -> tuple[bool, bool]:
-    group = item.get_closest_marker("xdist_group")
-    assert group is not None
-    return "flows" not in item.path.parts, group.args != ("smoke",)
 
 
 @pytest.fixture(scope="session")
