@@ -68,7 +68,8 @@ def test_prefect_knows_how_each_run_ended(smoke):
         artifacts = {key for (key,) in database.execute("select key from artifact")}
         logs = [message for (message,) in database.execute("select message from log")]
     assert flows[:2] == ["Crashed", "Completed"]
-    assert "Running" not in tasks  # the kill may fall between a task's announcement and its start: that one stays pending
+    # a kill between the announcement of a task and its start leaves that one pending
+    assert "Running" not in tasks
     assert artifacts == {"images-validation", "images-drift"}
     assert any(message.startswith("drift") for message in logs)
 
