@@ -2,9 +2,10 @@
 
     EVERGREEN_BENCH_DATA=DIR python benchmarks/retail_scoring.py --customers 6000 --repeats 7
 
-The receipts are those of the UK shop (corrected dates), its customers again under new names until as many as wanted are
-active on the last day. The champion has the default shape and its first training. A score is what `evergreen score
-retail` writes: risk, class and three reasons for each customer, the greatest risk first.
+The receipts are those of the UK shop (corrected dates), its customers again under new names and with other amounts
+until as many as wanted are active on the last day: no two customers are equal because of it. The champion has the
+default shape and its first training. A score is what `evergreen score retail` writes: risk, class and three reasons for
+each customer, the greatest risk first.
 Results: benchmarks/results/retail_scoring.json.
 """
 
@@ -59,6 +60,8 @@ def enlarged(receipts: pa.Table, customers: int) -> pa.Table:
     while missing:
         names = pc.binary_join_element_wise(receipts["customer_id"], str(len(found)), "-")
         copy = receipts.set_column(receipts.column_names.index("customer_id"), "customer_id", names)
+        amounts = pc.multiply(copy["amount"], 1 + len(found) / 100)
+        copy = copy.set_column(copy.column_names.index("amount"), "amount", amounts)
         active = active_customers(copy, None, PERIOD_DAYS, PERIODS, CHURN_DAYS).customers[:missing]
         found.append(copy.filter(pc.is_in(copy["customer_id"], active)))
         missing -= len(active)

@@ -1,6 +1,7 @@
 """A Prefect API server of our own: on loopback, in a session of its own, ended with the run that needs it."""
 
 import atexit
+import http.client
 import os
 import socket
 import subprocess
@@ -127,7 +128,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
             time.sleep(0.1)
     raise EvergreenError(f"The server for {url} did not answer within {START_SECONDS:.0f} s. Its output: {log}")
 

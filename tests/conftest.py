@@ -17,7 +17,16 @@ from tasks.workspace import Workspace
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")  # `--hypothesis-profile default` looks for new examples
 
+LONG = 3600
+"""Seconds that a test marked as slow may take."""
+
 COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (220, 40, 50), "yellow": (230, 220, 40)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(LONG))
 
 
 def paint(labels: list[str], seed: int = 0, size: int = 32) -> np.ndarray:

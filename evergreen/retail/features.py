@@ -53,8 +53,8 @@ class Encoder:
         frequency, money = features[:, -2], features[:, -1]
         paid = (frequency > 0) & (money > 0)
         unit = float(np.median(money[paid] / frequency[paid])) if paid.any() else 1.0
-        ratios, pieces = _ratios(features, period_days, churn_days, unit), _pieces(features, period_days, churn_days)
-        codes = np.hstack([ratios, pieces])
+        ratios = np.hstack(_ratios(features, period_days, churn_days, unit))
+        codes = np.hstack([ratios, *_pieces(features, period_days, churn_days)])
         spread = np.maximum(codes.std(axis=0), LEAST_SPREAD)
         return cls(
             period_days,
@@ -68,7 +68,8 @@ class Encoder:
     def __call__(self, features: Floats) -> Encoded:
         """(n, 3k) → (n, d)."""
         days = self.period_days, self.churn_days
-        codes = np.hstack([_ratios(features, *days, self.unit), _pieces(features, *days)]).astype(np.float32)
+        parts = [*_ratios(features, *days, self.unit), *_pieces(features, *days)]
+        codes: Encoded = np.hstack(parts, dtype=np.float32, casting="same_kind")
         codes -= self.mean
         codes /= self.spread
         return np.clip(codes, -LIMIT, LIMIT, out=codes)
@@ -90,8 +91,8 @@ class Encoder:
         return cls(values["period_days"], values["churn_days"], values["unit"], wide=values["wide"], **arrays)
 
 
-def _ratios(features: Floats, period_days: int, churn_days: int, unit: float) -> Floats:
-    """Logarithms and ratios, (n, 4k + 9)."""
+def _ratios(features: Floats, period_days: int, churn_days: int, unit: float) -> list[Floats]:
+    """Logarithms and ratios, (n, 4k + 9) side by side."""
     recency, frequency = features[:, 0::3], features[:, 1::3]  # (n, k) each, oldest period first
     money = np.maximum(features[:, 2::3], 0) / unit
     periods = recency.shape[1]
@@ -112,9 +113,8 @@ def _ratios(features: Floats, period_days: int, churn_days: int, unit: float) ->
         np.log1p(since) - np.log1p(gap),
         np.log1p(since),
     ]
-    return np.hstack(
-        [recency / churn_days, np.log1p(frequency), np.log1p(money), recency < 0, np.column_stack(columns)]
-    )
+    silent = (recency < 0).astype(np.float64)
+    return [recency / churn_days, np.log1p(frequency), np.log1p(money), silent, *(one[:, None] for one in columns)]
 
 
 def previous_gap(features: Floats, period_days: int) -> Floats:
@@ -136,15 +136,15 @@ def previous_gap(features: Floats, period_days: int) -> Floats:
     return np.asarray(np.maximum(gap, 0.0))
 
 
-def _pieces(features: Floats, period_days: int, churn_days: int) -> Floats:
-    """Piecewise-linear codes of recencies, counts and the previous gap, (n, k·(17 + 6) + 12)."""
+def _pieces(features: Floats, period_days: int, churn_days: int) -> list[Floats]:
+    """Piecewise-linear codes of recencies, counts and the previous gap, (n, k·(17 + 6) + 12) side by side."""
     recency, frequency = features[:, 0::3], features[:, 1::3]
     seen = (recency >= 0).astype(float)
     parts = [_linear(recency[:, [p]] / churn_days, KNOTS) * seen[:, [p]] for p in range(recency.shape[1])]
     parts += [np.clip(frequency[:, [p]] - np.arange(COUNTS), 0, 1) for p in range(recency.shape[1])]
     single = (frequency[:, -1:] == 1).astype(float)
     share = previous_gap(features, period_days)[:, None] / (recency.shape[1] * period_days)
-    return np.hstack([*parts, _linear(share, GAP_KNOTS) * single])
+    return [*parts, _linear(share, GAP_KNOTS) * single]
 
 
 def _linear(values: Floats, knots: Floats) -> Floats:

@@ -56,11 +56,15 @@ class Network(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(K, B, d) → (K, B) log-odds of churn."""
+        return (self._deep(codes) + torch.bmm(codes, self.skip))[..., 0]
+
+    def _deep(self, codes: Tensor) -> Tensor:
+        """(K, B, d) → (K, B, 1) what the hidden layers say."""
         hidden = codes
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = nn.functional.silu(torch.baddbmm(bias, hidden, weight))  # (K, B, width)
             hidden = nn.functional.dropout(hidden, self.config.dropout, self.training)
-        return (torch.baddbmm(self.level, hidden, self.out) + torch.bmm(codes, self.skip))[..., 0]
+        return torch.baddbmm(self.level, hidden, self.out)
 
     def log_odds(self, codes: Encoded) -> NDArray[np.float64]:
         """(n, d) → (n,) mean log-odds of the members."""
@@ -69,7 +73,8 @@ class Network(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(codes), AT_ONCE):
                 rows = torch.from_numpy(codes[start : start + AT_ONCE])
-                parts.append(self(rows.expand(self.config.members, -1, -1)).mean(dim=0).double().numpy())
+                deep = self._deep(rows.expand(self.config.members, -1, -1)).mean(dim=0)
+                parts.append((deep + rows @ self.skip.mean(dim=0))[:, 0].double().numpy())
         return np.concatenate(parts)
 
     def flops(self, rows: int) -> float:

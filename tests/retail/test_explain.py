@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evergreen.retail.explain import attribute, describe, importance, ranks, top_reasons
+from evergreen.retail.explain import _answer_once, attribute, describe, importance, ranks, top_reasons
 
 NAMES = [f"{kind}_{period}" for period in (1, 2, 3) for kind in ("recency", "frequency", "monetary")]
 WEIGHTS = np.random.default_rng(5).normal(size=(9, 6)) / 3
@@ -93,6 +93,20 @@ def test_many_rows_are_explained_in_pieces_as_at_once(monkeypatch: pytest.Monkey
     pieces = attribute(watched, features, background, np.random.default_rng(0)).values
     np.testing.assert_allclose(pieces, whole, atol=1e-12)
     assert max(asked) <= 90
+
+
+def test_equal_rows_are_asked_once_and_different_ones_never_together() -> None:
+    asked: list[int] = []
+
+    def count(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        asked.append(len(rows))
+        return rows[:, 0]
+
+    rows = np.random.default_rng(1).integers(0, 2, (100, 3)).astype(float)
+    np.testing.assert_array_equal(_answer_once(count, rows), rows[:, 0])
+    assert asked == [8]
+    one_key = np.diag(np.random.default_rng(0).random(2)[::-1])  # two rows that the key cannot tell apart
+    np.testing.assert_array_equal(_answer_once(count, one_key), one_key[:, 0])
 
 
 def test_a_feature_that_the_model_ignores_gets_nothing() -> None:

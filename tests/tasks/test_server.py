@@ -36,8 +36,6 @@ def test_server_that_ends_is_told_with_its_log(tmp_path):
 
 
 def test_wait_returns_once_the_server_answers(tmp_path):
-    port = free_port()
-
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -48,13 +46,38 @@ def test_wait_returns_once_the_server_answers(tmp_path):
 
     alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     # not http.server.HTTPServer, which asks for the machine's name and may wait for it
-    server = socketserver.TCPServer((LOOPBACK, port), Answer, bind_and_activate=False)
-    late = threading.Timer(0.3, lambda: (server.server_bind(), server.server_activate(), server.handle_request()))
-    late.start()
-    try:
-        wait_for(f"http://{LOOPBACK}:{port}/", alive, tmp_path / "log")
-    finally:
-        alive.kill()
-        alive.wait()
-        late.join()
-        server.server_close()
+    with socketserver.TCPServer((LOOPBACK, 0), Answer, bind_and_activate=False) as server:
+        server.timeout = 60
+        server.server_bind()  # the port is taken from the start, and answers nobody until it is listened to
+        late = threading.Timer(0.3, lambda: (server.server_activate(), server.handle_request()))
+        late.start()
+        try:
+            wait_for(f"http://{LOOPBACK}:{server.server_address[1]}/", alive, tmp_path / "log")
+        finally:
+            alive.kill()
+            alive.wait()
+            late.join()
+
+
+def test_answer_that_is_no_http_is_asked_again(tmp_path):
+    """As of a client that met itself: asking a free port again and again may connect a socket to its own end."""
+
+    class Echo(socketserver.BaseRequestHandler):
+        def handle(self):
+            asked = self.request.recv(1000)
+            self.request.sendall(asked if first.is_set() else b"HTTP/1.0 200 OK\r\n\r\n")
+            first.clear()
+
+    first = threading.Event()
+    first.set()
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with socketserver.TCPServer((LOOPBACK, 0), Echo) as server:
+        server.timeout = 60
+        serving = threading.Thread(target=lambda: [server.handle_request() for _ in range(2)])
+        serving.start()
+        try:
+            wait_for(f"http://{LOOPBACK}:{server.server_address[1]}/", alive, tmp_path / "log")
+        finally:
+            alive.kill()
+            alive.wait()
+            serving.join()
