@@ -240,19 +240,22 @@ def long_log(source: Path, target: Path, thousands: int) -> None:
     frame = pd.read_parquet(source)
     moment = frame["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
     span = int(moment[-1] - moment[0]) + 1_000_000
-    copies = -(-thousands * 1_000 // len(frame))
-    parts = [
-        pa.table(
+    missing, copy = thousands * 1_000, 0
+    writer = None
+    while missing > 0:
+        part = pa.table(
             {
                 "case_id": pa.array(f"{copy}/" + frame["case_id"].astype(str)),
                 "activity": pa.array(frame["activity"].astype(str)),
                 "timestamp": pa.array((moment + copy * span) // 1_000 * 1_000).cast(pa.timestamp("us", "UTC")),
                 "resource": pa.array(frame["resource"]),
             }
-        )
-        for copy in range(copies)
-    ]
-    pq.write_table(pa.concat_tables(parts).slice(0, thousands * 1_000), target)
+        ).slice(0, missing)
+        writer = writer or pq.ParquetWriter(target, part.schema)
+        writer.write_table(part)
+        missing, copy = missing - len(part), copy + 1
+    if writer is not None:
+        writer.close()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from evergreen.errors import BadInputError
 from evergreen.files import write_json
@@ -16,7 +15,7 @@ from evergreen.process.layout import ProcessLayout
 from evergreen.process.online import OnlineConfig, read_stream
 from evergreen.process.prefixes import PADDING, LongPrefixes, Window
 from evergreen.process.stream import EventStream, Rows
-from evergreen.stream.version_gate import Contender, judge_version, read_version_policy
+from evergreen.stream.version_gate import Contender, Names, judge_version, read_version_policy
 
 POLICY = Path("mlflow") / "promotion.yaml"
 DOMAIN = "process"
@@ -57,11 +56,11 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
 
 def model_answers(path: Path, model: str) -> pa.Table:
     """The rows of predictions.parquet that a model gave, in the order of the stream."""
-    table = pq.read_table(path, columns=["model", "prediction", "label"])
+    table = pq.read_table(path, columns=(names := ["model", "prediction", "label"]), read_dictionary=names)
     return table.filter(pc.equal(table["model"], model))
 
 
-def answers_after(champion: Champion, stream: EventStream, scored: int) -> tuple[Rows, NDArray[np.str_]]:
+def answers_after(champion: Champion, stream: EventStream, scored: int) -> tuple[Rows, Names]:
     """What a champion, as it was registered, says of the scored events after its own data.
 
     Returns:
@@ -77,12 +76,12 @@ def answers_after(champion: Champion, stream: EventStream, scored: int) -> tuple
         )
     horizon = np.datetime64(champion.facts["horizon"].removesuffix("Z"), "us").astype(np.int64)
     later = np.flatnonzero(stream.time_us[rows] > horizon)
-    prefixes, names = LongPrefixes(stream, champion.window), np.array(champion.names)
+    prefixes, names = LongPrefixes(stream, champion.window), np.array(champion.names, dtype=object)
     found = [names[:0]]
     for start in range(0, len(later), AT_ONCE):
         window = prefixes.before(rows[later[start : start + AT_ONCE]])
         found.append(names[champion.say(translated(window, stream, champion)).classes])
-    return later, np.concatenate(found).astype(np.str_)
+    return later, np.concatenate(found)
 
 
 def translated(window: Window, stream: EventStream, champion: Champion) -> Window:
@@ -93,5 +92,5 @@ def translated(window: Window, stream: EventStream, champion: Champion) -> Windo
     return Window(codes[0][window.activity], codes[1][window.resource], window.numbers)
 
 
-def _names(table: pa.Table, column: str) -> NDArray[np.str_]:
-    return np.asarray(table[column].to_pylist(), dtype=np.str_)
+def _names(table: pa.Table, column: str) -> Names:
+    return np.asarray(table[column].to_pandas(), dtype=object)

@@ -40,6 +40,7 @@ class Following(Prequential):
     """See the module."""
 
     task: Task | None = None
+    scored: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     ahead: bool = False
     seconds: dict[str, float] = field(
         default_factory=lambda: {"answer": 0.0, "learn": 0.0, "detect": 0.0, "adapt": 0.0}
@@ -48,8 +49,8 @@ class Following(Prequential):
     def start(self) -> None:
         """Room for the answers of the other heads."""
         assert self.task is not None
-        self.remaining = np.full(len(self.task.stream), np.nan)
-        self.outcome = np.zeros((len(self.task.stream), len(self.task.outcomes)), np.float32)
+        self.remaining = np.full(len(self.scored), np.nan)
+        self.outcome = np.zeros((len(self.scored), len(self.task.outcomes)), np.float32)
 
     def learner(self) -> EvergreenLearner:
         """The model in service."""
@@ -68,10 +69,11 @@ class Following(Prequential):
         found.scores[rows] = said.probabilities[np.arange(len(rows)), said.classes]
         found.losses[rows] = self._losses(rows, said.probabilities)
         found.versions[rows] = self._service.version
-        self.remaining[rows] = said.remaining_days
+        place = np.searchsorted(self.scored, rows)
+        self.remaining[place] = said.remaining_days
         known = self.task.outcomes[self.task.outcomes < said.outcome.shape[1]]
         share = said.outcome[:, known]
-        self.outcome[rows, : len(known)] = share / np.maximum(share.sum(1, keepdims=True), 1e-12)
+        self.outcome[place, : len(known)] = share / np.maximum(share.sum(1, keepdims=True), 1e-12)
         self.seconds["answer"] += time.perf_counter() - started
 
     def _tell(self, rows: Ints, stop: bool) -> int | None:
@@ -132,12 +134,12 @@ def follow(run: RunInput, config: EvergreenConfig, adaptation: PrequentialConfig
     learner.finish_warm_up()
     run.progress.advance(len(stream) - len(rows))
     truth = Truth(task.labels, stream.activities, stream.case.astype(np.int64), None if run.ahead else stream.time_us)
-    engine = Following(truth, adaptation, run.seed, splits=not run.ahead, task=task, ahead=run.ahead)
+    scored = rows[warm:]
+    engine = Following(truth, adaptation, run.seed, splits=not run.ahead, task=task, scored=scored, ahead=run.ahead)
     engine.start()
     warmed = time.perf_counter() - started
     blocks = _ahead(stream, run.cut) if run.ahead else _in_order(stream, rows, warm)
     answers = engine.run(learner, blocks, lambda block: run.progress.advance(len(block.tell)))
-    scored = rows[warm:]
     output = RunOutput(
         rows=scored,
         predictions=answers.classes[scored],
@@ -145,8 +147,8 @@ def follow(run: RunInput, config: EvergreenConfig, adaptation: PrequentialConfig
         versions=answers.versions[scored].astype(np.int64) + 1,
         drifts=drifts_of(answers.alarms, stream, adaptation),
         seconds={"warm_up": warmed, **engine.seconds},
-        remaining_days=engine.remaining[scored],
-        outcome=engine.outcome[scored].astype(np.float64),
+        remaining_days=engine.remaining,
+        outcome=engine.outcome,
         outcome_codes=tuple(task.outcomes.tolist()),
     )
     return output, engine.learner()

@@ -18,11 +18,12 @@ from evergreen.files import remove, write_atomically, write_json
 from evergreen.process import bundle, models
 from evergreen.process.endings import Endings, default_stream, learned_rules
 from evergreen.process.layout import ProcessLayout
-from evergreen.process.ledger import join, ledger_of
+from evergreen.process.ledger import ledger_of
 from evergreen.process.outcome import Fates, fates, naive_remaining, outcome_auc
 from evergreen.process.protocol import RunInput, RunOutput
 from evergreen.process.stream import EventStream, published_stream
 from evergreen.progress import track
+from evergreen.stream.predictions import PROCESS_SCHEMA
 
 
 class OnlineConfig(Config):
@@ -66,34 +67,41 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
             f"The log has {int((stream.event_index >= 0).sum()):,} events, and none after the warm-up follows another "
             "one of its case: nothing can be predicted. Take a longer log."
         )
-    first = int(params.get("seed", 0))
+    first, threads = int(params.get("seed", 0)), int(params.get("threads", 2))
     codes = None if config.outcome is None else [stream.activities.index(name) for name in config.outcome]
     truth = fates(stream, codes)
-    tables, metrics, timings, drifts = [], {}, {}, dict[str, list[dict[str, Any]]]()
+    metrics, timings, drifts = {}, {}, dict[str, list[dict[str, Any]]]()
     champion = ProcessLayout(workspace).data / "models" / "champion"
     remove(champion)
     champion.mkdir(parents=True)
-    with track("online", total=len(stream) * config.seeds * len(wanted), unit="events") as bar:
-        for name in wanted:
-            outputs, seconds = [], []
-            for seed in range(first, first + config.seeds):
-                given = RunInput(
-                    stream, stream.cut, seed, int(params.get("threads", 2)), _settings(name, config), bar,
-                    ahead=config.mode == "default",
-                )  # fmt: skip
-                started = time.perf_counter()
-                output, learner = models.run_model(name, given)
-                seconds.append({**output.seconds, "total": time.perf_counter() - started})
-                outputs.append(output)
-                if learner is not None and seed == first and (name == models.EVERGREEN or not any(champion.iterdir())):
-                    bundle.save(champion, learner, **_facts(workspace, name, config, stream))
-            tables.append(ledger_of(name, stream, outputs[0], given.ahead))
-            metrics[name] = judge(stream, truth, outputs)
-            timings[name] = {key: float(np.mean([run[key] for run in seconds])) for key in seconds[0]}
-            drifts[name] = [_drift(record, stream) for record in outputs[0].drifts]
+
+    def follow(part: Path) -> None:
+        with (
+            pq.ParquetWriter(part, PROCESS_SCHEMA) as ledger,
+            track("online", total=len(stream) * config.seeds * len(wanted), unit="events") as bar,
+        ):
+            for name in wanted:
+                outputs, seconds = [], []
+                for seed in range(first, first + config.seeds):
+                    given = RunInput(
+                        stream, stream.cut, seed, threads, _settings(name, config), bar, ahead=config.mode == "default"
+                    )
+                    started = time.perf_counter()
+                    output, learner = models.run_model(name, given)
+                    seconds.append({**output.seconds, "total": time.perf_counter() - started})
+                    outputs.append(output)
+                    ours = name == models.EVERGREEN or not any(champion.iterdir())
+                    if learner is not None and seed == first and ours:
+                        bundle.save(champion, learner, **_facts(workspace, name, config, stream))
+                for answers in ledger_of(name, stream, outputs[0], given.ahead):
+                    ledger.write_table(answers)
+                metrics[name] = judge(stream, truth, outputs)
+                timings[name] = {key: float(np.mean([run[key] for run in seconds])) for key in seconds[0]}
+                drifts[name] = [_drift(record, stream) for record in outputs[0].drifts]
+
+    write_atomically(workspace / "predictions.parquet", follow)
     shown = models.EVERGREEN if models.EVERGREEN in drifts else wanted[0]
     promoted = sum(record.get("decision") == "promoted" for record in drifts[shown])
-    write_atomically(workspace / "predictions.parquet", lambda part: pq.write_table(join(tables), part))
     counted = {"model": shown, "count": len(drifts[shown]), "promoted": promoted}
     write_json(workspace / "metrics.json", {"mode": config.mode, "models": metrics, "drifts": counted})
     write_json(workspace / "metrics.timing.json", timings)

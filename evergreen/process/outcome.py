@@ -61,22 +61,26 @@ def naive_remaining(stream: EventStream, found: Fates, rows: Ints) -> Numbers:
 
     The reference for models of remaining time; 0 before any case is closed.
     """
-    asked = np.flatnonzero(~np.isnan(found.remaining_days))
-    order = asked[np.argsort(found.known_from[asked], kind="stable")]
-    sums, counts = np.zeros(len(stream.activities)), np.zeros(len(stream.activities))
-    result, place = np.zeros(len(rows)), 0
-    for number, row in enumerate(rows.tolist()):
-        while place < len(order) and found.known_from[order[place]] < row:
-            of = stream.activity[stream.previous[order[place]]]
-            sums[of] += found.remaining_days[order[place]]
-            counts[of] += 1
-            place += 1
-        of = stream.activity[stream.previous[row]]
-        result[number] = sums[of] / counts[of] if counts[of] else sums.sum() / max(counts.sum(), 1.0)
+    taught = np.flatnonzero(~np.isnan(found.remaining_days))
+    taught = taught[np.argsort(found.known_from[taught], kind="stable")]
+    after, asked_after = stream.activity[stream.previous[taught]], stream.activity[stream.previous[rows]]
+    result = _running_mean(taught, found, rows)
+    for activity in np.unique(asked_after).tolist():
+        mine, asked = taught[after == activity], np.flatnonzero(asked_after == activity)
+        own = _running_mean(mine, found, rows[asked])
+        some = np.searchsorted(found.known_from[mine], rows[asked]) > 0
+        result[asked[some]] = own[some]
     return result
 
 
-def outcome_auc(outcome: Ints, probabilities: Numbers, codes: Sequence[int]) -> float | None:
+def _running_mean(taught: Ints, found: Fates, rows: Ints) -> Numbers:
+    """(n,) mean remaining days of those taught rows, in the order in which they become known, that are known before."""
+    sums = np.concatenate([[0.0], np.cumsum(found.remaining_days[taught])])
+    count = np.searchsorted(found.known_from[taught], rows)
+    return np.asarray(sums[count] / np.maximum(count, 1))
+
+
+def outcome_auc(outcome: Ints, probabilities: Numbers | NDArray[np.float32], codes: Sequence[int]) -> float | None:
     """Area under the ROC curve: of each outcome against all others, weighted by how often the outcome occurs.
 
     Args:

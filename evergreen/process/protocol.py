@@ -65,7 +65,7 @@ class RunOutput:
     drifts: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     remaining_days: Numbers | None = None
-    outcome: Numbers | None = None
+    outcome: Numbers | NDArray[np.float32] | None = None
     outcome_codes: tuple[int, ...] = ()
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from evergreen.files import read_json, write_json
 from evergreen.retail.bundle import CONFIG, ChurnModel, load
 from evergreen.retail.example_frames import feature_names
-from evergreen.stream.version_gate import Contender, judge_version, read_version_policy
+from evergreen.stream.version_gate import Contender, Names, judge_version, read_version_policy
 
 POLICY = Path("mlflow") / "promotion.yaml"
 DOMAIN = "retail"
@@ -53,9 +52,7 @@ def labelled_answers(path: Path) -> pa.Table:
     return pq.read_table(path, columns=columns, filters=wanted).drop_columns("model")
 
 
-def champion_answers(
-    champion: ChurnModel, horizon: str, answers: pa.Table, workspace: Path
-) -> tuple[pa.Table, NDArray[np.str_]]:
+def champion_answers(champion: ChurnModel, horizon: str, answers: pa.Table, workspace: Path) -> tuple[pa.Table, Names]:
     """The answers whose labels came after the champion's last day, and what the champion says of the same examples."""
     later = answers.filter(pc.greater(pc.cast(answers["label_at"], pa.date32()), date.fromisoformat(horizon)))
     names = feature_names(champion.periods)
@@ -64,8 +61,8 @@ def champion_answers(
     chosen = examples.take(places)
     features = np.column_stack([chosen[name].to_numpy().astype(np.float64) for name in names])
     churns = champion.probabilities(features) >= champion.threshold if len(features) else np.zeros(0, np.bool_)
-    return later, np.where(churns, "1", "0").astype(np.str_)
+    return later, np.where(churns, "1", "0").astype(object)
 
 
-def _names(table: pa.Table, column: str) -> NDArray[np.str_]:
-    return np.asarray(table[column].to_pylist(), dtype=np.str_)
+def _names(table: pa.Table, column: str) -> Names:
+    return np.asarray(table[column].to_pandas(), dtype=object)

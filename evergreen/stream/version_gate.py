@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pydantic
 from numpy.typing import NDArray
 
@@ -20,7 +21,8 @@ from evergreen.config import Config, read_yaml
 from evergreen.errors import BadInputError
 from evergreen.stream.promotion import Check, Decision
 
-Names = NDArray[np.str_]
+Names = NDArray[Any]
+"""Text; as objects where there are many rows of few names."""
 Codes = NDArray[np.intp]
 
 
@@ -75,8 +77,9 @@ def judge_version(
         seed: of the bootstrap.
     """
     models = [model for model in (challenger, champion) if model is not None]
-    classes = sorted({*labels.tolist(), *(name for model in models for name in model.answers.tolist())})
-    codes = [np.searchsorted(classes, names) for names in (labels, *(model.answers for model in models))]
+    columns = [labels, *(model.answers for model in models)]
+    classes = pd.Index(sorted({str(name) for column in columns for name in pd.unique(column)}), dtype=object)
+    codes = [classes.get_indexer(pd.Index(column)) for column in columns]
     reports = [_report(codes[0], codes[1 + at], model, len(classes)) for at, model in enumerate(models)]
     if champion is None:
         decision = _first(codes, len(classes))
