@@ -28,6 +28,8 @@ FOR_A_RUN = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_LOGGER_ENABLED": "false",
 }
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""No proxy knows this machine's loopback."""
 FOR_THE_UI = {"PREFECT__SERVER_WEBSERVER_ONLY": "1"}
 FOR_SCHEDULES: dict[str, str] = {}
 
@@ -125,7 +127,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         if process.poll() is not None:
             raise EvergreenError(f"The server for {url} ended with exit status {process.returncode}. Its output: {log}")
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with DIRECT.open(url, timeout=5) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):

@@ -109,17 +109,21 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """Variables of every process: stores, no telemetry, no caches or pickles of Prefect's and MLflow's own."""
-        values = TELEMETRY_OFF | {
-            "EVERGREEN_HOME": str(self.home),
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-            "DVC_SITE_CACHE_DIR": str(self.dvc_state),
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads lose ten times their speed to a busy neighbour
-            "PREFECT_HOME": str(self.prefect_home),
-            "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
-            "PREFECT_TASKS_DISABLE_CACHING": "true",
-            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        }
+        values = (
+            TELEMETRY_OFF
+            | {
+                "EVERGREEN_HOME": str(self.home),
+                "MLFLOW_TRACKING_URI": self.tracking_uri,
+                "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+                "DVC_SITE_CACHE_DIR": str(self.dvc_state),
+                "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads lose ten times their speed to a busy neighbour
+                "PREFECT_HOME": str(self.prefect_home),
+                "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+                "PREFECT_TASKS_DISABLE_CACHING": "true",
+                "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            }
+            | dict.fromkeys(("no_proxy", "NO_PROXY"), _without_proxy())
+        )
         return values | ({"PREFECT_API_URL": self.prefect_api} if self.prefect_api else {})
 
     def child_environment(self) -> dict[str, str]:
@@ -134,3 +138,9 @@ class Settings:
         self.dvc_state.mkdir(mode=0o700, exist_ok=True)  # DVC opens what is in it to everybody
         os.environ.update(self.environment())
         return self
+
+
+def _without_proxy() -> str:
+    """The hosts that are asked directly: those of before, and loopback, where our own servers are."""
+    before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return ",".join(dict.fromkeys([*filter(None, before.split(",")), LOOPBACK, "localhost"]))

@@ -1,5 +1,6 @@
 import os
 import socket
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,7 @@ def silent_proxy(monkeypatch):
             monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "")
         monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use for good
         yield
 
 

@@ -4,6 +4,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import urllib.request
 
 import pytest
 
@@ -35,7 +36,10 @@ def test_server_that_ends_is_told_with_its_log(tmp_path):
         wait_for(f"http://{LOOPBACK}:{free_port()}/health", process, tmp_path / "server.log")
 
 
-def test_wait_returns_once_the_server_answers(tmp_path):
+def test_wait_returns_once_the_server_answers_whatever_proxy_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://{LOOPBACK}:1")
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)

@@ -65,3 +65,13 @@ def test_telemetry_is_off_where_its_owners_look(tmp_path):
     environment |= Settings.load({"EVERGREEN_HOME": str(tmp_path)}).environment()
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False False"
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"), [("", "127.0.0.1,localhost"), ("a.b,localhost", "a.b,localhost,127.0.0.1")]
+)
+def test_no_proxy_stands_between_us_and_our_own_servers(monkeypatch, before, wanted):
+    monkeypatch.setenv("no_proxy", before)
+    monkeypatch.setenv("NO_PROXY", before)
+    found = Settings.load({}).environment()
+    assert found["no_proxy"] == found["NO_PROXY"] == wanted
