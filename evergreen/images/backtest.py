@@ -137,8 +137,7 @@ def first_champion(domain: ImageDomain, start: int, recipe: FinetuneConfig, sett
         device = encoder.mean.device
         labelled = Labelled(to_float(images.take(rows).to(device)), numbers.to(device), len(classes))
         precision = description["precision"]
-        total = recipe.steps * (recipe.labelled_batch + recipe.unlabelled_batch)
-        with track("first champion", total=total, unit="images") as bar:
+        with track("first champion", total=recipe.images(), unit="images") as bar:
             network = fine_tune(encoder, labelled, images, recipe, setting.seed, precision, bar)
         config = EncoderConfig.read(description["encoder"], "the encoder's config.json")
         size = int(description["image_size"])

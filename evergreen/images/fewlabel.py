@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from pydantic import Field
@@ -23,6 +24,8 @@ from evergreen.training.schedules import warmup_cosine
 
 PASSES = 3
 """A training pass costs three forward passes: one forward, two of the same size backward."""
+QUARTER = 0.25
+"""Of a fine-tuning, all that its average remembers at most: it begins with weights that know something already."""
 
 
 class FinetuneConfig(Config):
@@ -32,6 +35,9 @@ class FinetuneConfig(Config):
     exponential moving average of the network gives on a weaker view: consistency training as in FixMatch (Sohn et al.
     2020) with the teacher of Mean Teacher (Tarvainen and Valpola 2017), sharpening and distribution alignment of
     ReMixMatch (Berthelot et al. 2020). Targets are soft, so there is no confidence threshold to choose.
+
+    In a short training the warm-up takes at most a fifth of the steps, the ramp-up a quarter, and the average forgets
+    all but the last quarter.
     """
 
     steps: int = Field(gt=0)
@@ -46,14 +52,34 @@ class FinetuneConfig(Config):
     unlabelled_rampup_steps: int = Field(default=100, ge=1)
     sharpening: float = Field(default=0.5, gt=0, le=1)
     average_decay: float = Field(default=0.99, ge=0, lt=1)
+    labelled_passes: int = Field(
+        default=30, ge=0, description="each label is seen so often, if need be in place of unlabelled images"
+    )
     head_l2: tuple[float, ...] = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
     strong: AugmentConfig = AugmentConfig()
     weak: AugmentConfig = AugmentConfig(crop_scale=(0.7, 1.0), jitter_probability=0.0, grey_probability=0.0)
 
     def flops(self, encoder: Encoder) -> float:
         """Cost of one fine-tuning: trained images three passes each, the teacher's one."""
-        images = self.labelled_batch + self.unlabelled_batch
-        return self.steps * forward_flops(encoder, self.view_size) * (PASSES * images + self.unlabelled_batch)
+        return self.steps * forward_flops(encoder, self.view_size) * self._forward_passes()
+
+    def images(self) -> int:
+        """Images that are trained on."""
+        return self.steps * (self.labelled_batch + self.unlabelled_batch)
+
+    def for_labels(self, count: int) -> Self:
+        """The recipe for so many labels, at no higher cost: the more there are, the less the unlabelled images say."""
+        wanted = math.ceil(self.labelled_passes * count / self.steps)
+        if wanted <= self.labelled_batch or not self.unlabelled_batch:
+            return self
+        room = self._forward_passes()  # of a step
+        labelled = min(wanted, room // PASSES)
+        unlabelled = (room - PASSES * labelled) // (PASSES + 1)
+        return self.model_copy(update={"labelled_batch": labelled, "unlabelled_batch": unlabelled})
+
+    def _forward_passes(self) -> int:
+        """Of a step, counted in images."""
+        return PASSES * (self.labelled_batch + self.unlabelled_batch) + self.unlabelled_batch
 
 
 class SupervisedConfig(Config):
@@ -148,7 +174,8 @@ def fine_tune(
     device = labelled.images.device
     head = head or linear_start(encoder, labelled, config.head_l2, precision)
     student = Student(encoder, head).to(device)
-    teacher = moving_average(student, config.average_decay)
+    teacher = moving_average(student, capped_decay(config.average_decay, config.steps, QUARTER))
+    warmup, rampup = shortened(config)
     optimiser = sgd([student], config.momentum, config.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     prior = functional.one_hot(labelled.labels, labelled.classes).float().mean(dim=0)
@@ -159,7 +186,7 @@ def fine_tune(
         strict=False,
     )
     for step, (known, rest) in zip(range(config.steps), batches, strict=False):
-        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, config.warmup_steps))
+        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, warmup))
         image = labelled.images[known.to(device)]
         views = [view(image, config.strong, config.view_size, generator)]
         targets = None
@@ -173,12 +200,17 @@ def fine_tune(
             logits = student(torch.cat(views)).float()
         loss = functional.cross_entropy(logits[: len(known)], labelled.labels[known.to(device)])
         if targets is not None:
-            weight = config.unlabelled_weight * min(1.0, (step + 1) / config.unlabelled_rampup_steps)
+            weight = config.unlabelled_weight * min(1.0, (step + 1) / rampup)
             loss = loss + weight * functional.cross_entropy(logits[len(known) :], targets)
         descend(optimiser, loss)
         teacher.update_parameters(student)
         progress.advance(len(logits))
     return averaged(teacher)
+
+
+def shortened(config: FinetuneConfig) -> tuple[int, int]:
+    """Steps of warm-up and of ramp-up: what the recipe says, or less in a short training."""
+    return min(config.warmup_steps, config.steps // 5), max(1, min(config.unlabelled_rampup_steps, config.steps // 4))
 
 
 def pseudo_labels(

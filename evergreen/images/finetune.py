@@ -155,10 +155,9 @@ def study(task: Task, labels: "pd.Series[str]", classes: list[str], register: bo
 def tune(task: Task, labelled: Labelled) -> tuple[Network, float]:
     """Fine-tune a fresh copy of the encoder; returns it and what it cost, pretraining included, in FLOPs."""
     encoder, _ = load_encoder(task.layout.encoder, task.device)
-    recipe = task.config.recipe
+    recipe = task.config.recipe.for_labels(len(labelled.labels))
     flops = task.pretrain_flops + recipe.flops(encoder)
-    total = recipe.steps * (recipe.labelled_batch + recipe.unlabelled_batch)
-    with track("fine-tune", total=total, unit="images") as bar:
+    with track("fine-tune", total=recipe.images(), unit="images") as bar:
         return fine_tune(encoder, labelled, task.images, recipe, task.seed, task.precision, bar), flops
 
 

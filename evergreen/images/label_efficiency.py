@@ -163,9 +163,9 @@ class Study:
 
     def tuned(self, encoder: Encoder, labelled: Labelled, seed: int) -> Network:
         """The encoder, fine-tuned with the unlabelled images beside the labels."""
-        images = self.recipe.steps * (self.recipe.labelled_batch + self.recipe.unlabelled_batch)
-        with track("fine-tune", total=images, unit="images") as bar:
-            return fine_tune(encoder, labelled, self.task.images, self.recipe, seed, self.task.precision, bar)
+        recipe = self.recipe.for_labels(len(labelled.labels))
+        with track("fine-tune", total=recipe.images(), unit="images") as bar:
+            return fine_tune(encoder, labelled, self.task.images, recipe, seed, self.task.precision, bar)
 
     def rotation_encoder(self, seed: int) -> Encoder:
         """An encoder that was pretrained by predicting rotations, for as many FLOPs as the workspace's encoder.

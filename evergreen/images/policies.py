@@ -186,8 +186,7 @@ def _few_label_training(material: Material, encoder: Encoder) -> tuple[Classifie
     recipe, share = material.config.recipe, material.config.new_share
     rows = balanced(*material.labelled_rows(), share)
     unlabelled = Mixture(material.images, balanced(np.flatnonzero(~material.new), np.flatnonzero(material.new), share))
-    total = recipe.steps * (recipe.labelled_batch + recipe.unlabelled_batch)
-    with track("fine-tune", total=total, unit="images") as bar:
+    with track("fine-tune", total=recipe.images(), unit="images") as bar:
         network = fine_tune(
             encoder,
             material.labelled(rows),

@@ -142,7 +142,7 @@ class Transfer:
     def trained(self, option: Option, train: Labelled, recipe: FinetuneConfig, seed: int) -> Network:
         """A network trained on labelled images alone."""
         encoder, task = self.study.encoder(), self.study.task
-        with track(option, total=recipe.steps * recipe.labelled_batch, unit="images") as bar:
+        with track(option, total=recipe.images(), unit="images") as bar:
             if option == "all layers":
                 return fine_tune(encoder, train, task.images, recipe, seed, task.precision, bar)
             return tune_last_layers(encoder, train, recipe, seed, task.precision, bar)

@@ -9,13 +9,13 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def capped_decay(decay: float, steps: int) -> float:
-    """The decay of an average that remembers at most the last tenth of a training.
+def capped_decay(decay: float, steps: int, share: float = 0.1) -> float:
+    """The decay of an average that remembers at most the last share of a training.
 
-    For trainings from scratch: an average with a longer memory still holds the fresh weights that a short one began
-    with, and its answers are hardly better than chance.
+    An average with a longer memory still holds the weights that a short training began with; if they were fresh ones,
+    its answers are hardly better than chance.
 
     >>> [capped_decay(0.99, steps) for steps in (5, 100, 5000)]
     [0.0, 0.9, 0.99]
     """
-    return max(0.0, min(decay, 1 - 10 / steps))
+    return max(0.0, min(decay, 1 - 1 / (share * steps)))

@@ -19,6 +19,7 @@ from evergreen.images.fewlabel import (
     fine_tune,
     linear_start,
     pseudo_labels,
+    shortened,
     train_supervised,
 )
 from evergreen.images.imageset import ImageSet
@@ -105,6 +106,25 @@ def test_equal_compute_counts_passes_times_flops() -> None:
     assert equal_compute_steps(encoder, 100 * 3 * 4 * forward + 1, rival, 16) == 100
 
 
+def test_many_labels_are_seen_in_place_of_unlabelled_images_at_no_higher_cost() -> None:
+    encoder = build_encoder(ENCODER)
+    recipe = FinetuneConfig(steps=100, labelled_batch=32, unlabelled_batch=128, labelled_passes=30)
+    assert recipe.for_labels(100) is recipe  # 32 passes each already
+    seen = [recipe.for_labels(count) for count in (100, 200, 400, 600, 10_000)]
+    assert [each.labelled_batch for each in seen] == [32, 60, 120, 180, 202]
+    unlabelled = [each.unlabelled_batch for each in seen]
+    assert unlabelled == sorted(unlabelled, reverse=True)
+    assert unlabelled[-1] == 0
+    for each in seen:
+        assert 0.99 * recipe.flops(encoder) <= each.flops(encoder) <= recipe.flops(encoder)
+    assert recipe.model_copy(update={"unlabelled_batch": 0}).for_labels(10_000).labelled_batch == 32
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [(1200, (50, 100)), (100, (20, 25)), (3, (0, 1))])
+def test_a_short_training_warms_up_in_a_part_of_it(steps: int, wanted: tuple[int, int]) -> None:
+    assert shortened(FinetuneConfig(steps=steps)) == wanted
+
+
 def test_linear_start_answers_like_a_classifier_of_standardised_features(
     coloured: tuple[ImageSet, np.ndarray],
 ) -> None:
@@ -123,7 +143,7 @@ def test_linear_start_answers_like_a_classifier_of_standardised_features(
 def test_fine_tuning_learns_and_repeats_exactly(coloured: tuple[ImageSet, np.ndarray]) -> None:
     images, labels = coloured
     labelled = labelled_part(images, labels, 20)
-    recipe = FinetuneConfig(steps=12, labelled_batch=8, unlabelled_batch=8, view_size=16, average_decay=0.5)
+    recipe = FinetuneConfig(steps=30, labelled_batch=8, unlabelled_batch=8, view_size=16, average_decay=0.5)
 
     def tuned() -> torch.Tensor:
         torch.manual_seed(3)
