@@ -78,6 +78,7 @@ def test_a_sign_that_goes_away_starts_again_and_a_resumed_watch_goes_on() -> Non
 def test_a_healthy_run_is_left_alone() -> None:
     watch = CollapseWatch(CollapseConfig(patience=1))
     watch.look(math.log(15) - 0.01, FINE, math.log(15), "here")
+    assert watch.counts == {"feature_std": 0, "rankme": 0, "loss": 0}  # it looked for every sign
 
 
 RECORD = {"loss": 4.0, "rankme": 12.0}

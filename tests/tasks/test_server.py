@@ -36,19 +36,29 @@ def test_server_that_ends_is_told_with_its_log(tmp_path):
         wait_for(f"http://{LOOPBACK}:{free_port()}/health", process, tmp_path / "server.log")
 
 
-def test_wait_returns_once_the_server_answers_whatever_proxy_is_set(tmp_path, monkeypatch):
+@pytest.fixture
+def alive():
+    """A server's process that has not ended."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_wait_returns_once_the_server_answers_whatever_proxy_is_set(alive, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://{LOOPBACK}:1")
     monkeypatch.setattr(urllib.request, "_opener", None)
+    answered = []
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            answered.append(self.path)
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *args):
             pass
 
-    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     # not http.server.HTTPServer, which asks for the machine's name and may wait for it
     with socketserver.TCPServer((LOOPBACK, 0), Answer, bind_and_activate=False) as server:
         server.timeout = 60
@@ -56,32 +66,28 @@ def test_wait_returns_once_the_server_answers_whatever_proxy_is_set(tmp_path, mo
         late = threading.Timer(0.3, lambda: (server.server_activate(), server.handle_request()))
         late.start()
         try:
-            wait_for(f"http://{LOOPBACK}:{server.server_address[1]}/", alive, tmp_path / "log")
+            wait_for(f"http://{LOOPBACK}:{server.server_address[1]}/health", alive, tmp_path / "log")
+            assert answered == ["/health"]
         finally:
-            alive.kill()
-            alive.wait()
             late.join()
 
 
-def test_answer_that_is_no_http_is_asked_again(tmp_path):
+def test_answer_that_is_no_http_is_asked_again(alive, tmp_path):
     """As of a client that met itself: asking a free port again and again may connect a socket to its own end."""
+    answered = []
 
     class Echo(socketserver.BaseRequestHandler):
         def handle(self):
             asked = self.request.recv(1000)
-            self.request.sendall(asked if first.is_set() else b"HTTP/1.0 200 OK\r\n\r\n")
-            first.clear()
+            answered.append(b"HTTP/1.0 200 OK\r\n\r\n" if answered else asked)
+            self.request.sendall(answered[-1])
 
-    first = threading.Event()
-    first.set()
-    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     with socketserver.TCPServer((LOOPBACK, 0), Echo) as server:
         server.timeout = 60
         serving = threading.Thread(target=lambda: [server.handle_request() for _ in range(2)])
         serving.start()
         try:
             wait_for(f"http://{LOOPBACK}:{server.server_address[1]}/", alive, tmp_path / "log")
+            assert len(answered) == 2
         finally:
-            alive.kill()
-            alive.wait()
             serving.join()
