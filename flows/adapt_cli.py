@@ -6,20 +6,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from evergreen.errors import BadInputError
+from flows.image_options import Profile, Workdir
 from tasks.settings import Settings
 from tasks.workspace import open_workspace
 
 DOMAINS = ("images",)
 
 Domain = Annotated[str, typer.Argument(help="The domain: images.")]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="Parameters to write into the workspace: smoke, laptop, hour, gpu.", show_default=False),
-]
-Workdir = Annotated[
-    Path | None,
-    typer.Option(help="The workspace. Default: this checkout; for another profile than laptop one in .evergreen."),
-]
 Trigger = Annotated[
     str | None, typer.Option(help="When to act: harm, drift, always, never. Default: params.yaml.", show_default=False)
 ]

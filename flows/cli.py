@@ -14,6 +14,7 @@ import typer
 from evergreen.config import read_yaml
 from evergreen.errors import BadInputError, EvergreenError
 from flows import adapt_cli, export_cli, models_cli, predictions_cli, score_cli, stream_cli, study_cli, table_cli
+from flows.image_options import Profile, Workdir
 from tasks.process import die_with_parent
 from tasks.settings import Settings
 from tasks.status import StepStatus
@@ -42,14 +43,6 @@ app.command("sweep")(study_cli.sweep)
 app.add_typer(study_cli.app, name="study")
 app.command("export")(export_cli.export)
 
-Profile = Annotated[
-    str | None,
-    typer.Option(help="Parameters to write into the workspace: smoke, laptop, hour, gpu.", show_default=False),
-]
-Workdir = Annotated[
-    Path | None,
-    typer.Option(help="The workspace. Default: this checkout; for another profile than laptop one in .evergreen."),
-]
 Folder = Annotated[
     Path | None, typer.Option(help="A folder of your own images to take in; sub-folders are classes, if there are any.")
 ]

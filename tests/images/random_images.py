@@ -14,7 +14,18 @@ def image_folder(path: Path, count: int, seed: int = 0, size: int = 32) -> Path:
     generator = np.random.default_rng(seed)
     base = generator.integers(0, 255, (count, 1, 1, 3))
     noise = generator.integers(-30, 30, (count, size, size, 3))
-    images = np.clip(base + noise, 0, 255).astype(np.uint8)
+    return _unlabelled(path, base + noise)
+
+
+def bright_or_dark(path: Path, bright: np.ndarray, size: int, generator: np.random.Generator) -> Path:
+    """An array folder of noisy pictures whose class, (N,) whether they are bright, can be told from them alone."""
+    level = 90 + 70 * bright[:, None, None, None]
+    return _unlabelled(path, generator.normal(level, 30, (len(bright), size, size, 3)))
+
+
+def _unlabelled(path: Path, pixels: np.ndarray) -> Path:
+    """Write pictures, (N, size, size, 3) around 0 to 255, all of split train and without a label."""
+    count = len(pixels)
     index = pd.DataFrame(
         {
             "image_id": [f"{path.name}-{i}" for i in range(count)],
@@ -24,7 +35,7 @@ def image_folder(path: Path, count: int, seed: int = 0, size: int = 32) -> Path:
             "sha256": [f"{i:064x}" for i in range(count)],
         }
     )
-    write_folder(path, images, index)
+    write_folder(path, np.clip(pixels, 0, 255).astype(np.uint8), index)
     return path
 
 

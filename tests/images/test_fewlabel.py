@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from evergreen.images.arrays import write_folder
 from evergreen.images.augment import to_float
 from evergreen.images.encoders import EncoderConfig, build_encoder, forward_flops
 from evergreen.images.fewlabel import (
@@ -26,6 +24,7 @@ from evergreen.images.imageset import ImageSet
 from evergreen.images.linear import Split, accuracy, cross_validate, fit_linear, spread, stratified_folds
 from evergreen.images.scores import classification_scores
 from evergreen.progress import Silent
+from tests.images.random_images import bright_or_dark
 
 ENCODER = EncoderConfig(width=4)
 
@@ -46,18 +45,7 @@ def coloured(tmp_path: Path) -> tuple[ImageSet, np.ndarray]:
     """200 noisy images whose class is whether they are dark or bright."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 200)
-    images = generator.normal(90 + 70 * labels[:, None, None, None], 30, (200, 32, 32, 3))
-    index = pd.DataFrame(
-        {
-            "image_id": [f"i{i}" for i in range(200)],
-            "arrived_at": pd.date_range("2026-01-01", periods=200, freq="s", tz="UTC"),
-            "label": [None] * 200,
-            "split": "train",
-            "sha256": [f"{i:064x}" for i in range(200)],
-        }
-    )
-    write_folder(tmp_path / "w", np.clip(images, 0, 255).astype(np.uint8), index)
-    return ImageSet([tmp_path / "w"]), labels
+    return ImageSet([bright_or_dark(tmp_path / "w", labels, 32, generator)]), labels
 
 
 def labelled_part(images: ImageSet, labels: np.ndarray, count: int) -> Labelled:

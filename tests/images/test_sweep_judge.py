@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from evergreen.images import sweep_judge
-from evergreen.images.arrays import write_folder
 from evergreen.images.encoders import EncoderConfig, build_encoder
 from evergreen.images.imageset import ImageSet
 from evergreen.images.study_images import StudyImages
 from evergreen.images.sweep_judge import Sample, judge_frozen, judge_tuned, macro
+from tests.images.random_images import bright_or_dark
 
 PERFECT = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "accuracy": 1.0}
 SAMPLE = Sample(np.arange(60), np.arange(40), np.arange(40, 60), ["bright", "dark"])
@@ -21,20 +20,9 @@ SAMPLE = Sample(np.arange(60), np.arange(40), np.arange(40, 60), ["bright", "dar
 @pytest.fixture
 def study(tmp_path: Path) -> StudyImages:
     """60 noisy images, dark or bright."""
-    generator = np.random.default_rng(0)
     labels = np.arange(60) % 2
-    images = generator.normal(90 + 70 * (labels == 0)[:, None, None, None], 30, (60, 24, 24, 3))
-    index = pd.DataFrame(
-        {
-            "image_id": [f"i{row}" for row in range(60)],
-            "arrived_at": pd.date_range("2026-01-01", periods=60, freq="s", tz="UTC"),
-            "label": [None] * 60,
-            "split": "train",
-            "sha256": [f"{row:064x}" for row in range(60)],
-        }
-    )
-    write_folder(tmp_path / "w", np.clip(images, 0, 255).astype(np.uint8), index)
-    return StudyImages(ImageSet([tmp_path / "w"]), labels, SAMPLE.classes, [])
+    folder = bright_or_dark(tmp_path / "w", labels == 0, 24, np.random.default_rng(0))
+    return StudyImages(ImageSet([folder]), labels, SAMPLE.classes, [])
 
 
 class Oracle(torch.nn.Module):
