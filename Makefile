@@ -35,10 +35,10 @@ run: $(STAMP)  ## the image pipeline, from stream to registered champion
 	@evergreen run images
 
 test: $(STAMP)  ## the tests (under 10 minutes on 2 cores)
-	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadfile
+	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## the tests, the long ones too
-	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadfile -m ''
+	@OMP_WAIT_POLICY=PASSIVE python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ''
 
 check: $(STAMP)  ## ruff, ruff format, mypy, floors between the packages
 	ruff check .

@@ -19,6 +19,8 @@ hypothesis.settings.load_profile("repeatable")  # `--hypothesis-profile default`
 
 LONG = 3600
 """Seconds that a test marked as slow may take."""
+SHARED = 900
+"""Seconds that a test may take that makes the shared run of the image flow, or waits for it."""
 
 COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (220, 40, 50), "yellow": (230, 220, 40)}
 
@@ -27,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(LONG))
+        elif "smoke" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(SHARED))
 
 
 def paint(labels: list[str], seed: int = 0, size: int = 32) -> np.ndarray:

@@ -1,8 +1,11 @@
 """One run of the whole image flow, profile smoke, in a workspace and a home of its own, which the tests here share.
 
-The run is killed on the way and started again, so that all else is tested on what a kill left behind.
+The run is killed on the way and started again, so that all else is tested on what a kill left behind. Of several
+workers the first that needs it runs it; each has a workspace and a home of its own.
 """
 
+import dataclasses
+import json
 import os
 import re
 import shutil
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import psutil
 import pytest
 
@@ -23,6 +27,15 @@ from tasks.workspace import open_workspace
 
 EVERGREEN = Path(sys.executable).with_name("evergreen")
 OUTSIDE = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "EVERGREEN_STATUS_FILE", "DVC_STAGE", "DVC_ROOT", "CI")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first, so that small files fill up the workers at the end; who shares a run after who makes his own.
+
+    Then one worker makes the shared run while the other has work that does not need it.
+    """
+    sharing = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path in sharing))
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ class Smoke:
     """
 
     place: Place
-    survivors: list[psutil.Process]
+    survivors: list[str]
     ran: Ran
     untouched: bool
 
@@ -146,22 +159,52 @@ def make_place(root: Path, home: Path) -> Place:
         return Place(root, home)
 
 
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smoke]:
-    base = tmp_path_factory.mktemp("smoke")
+def run_smoke(base: Path) -> Smoke:
+    """Run the flow in ``base / "work"`` with the home ``base / "home"``, kill it, and run it again."""
     before = _checkout_state()
     place = make_place(base / "work", base / "home")
+    killed = place.start(*place.images_command(), folder=CHECKOUT)
+    place.wait_for_line("drift")
+    killed.kill()
+    killed.wait()
+    _, survivors = psutil.wait_procs(place.processes(), timeout=20)
+    ran = place.images()
+    assert ran.code == 0, ran
+    return Smoke(place, [str(process) for process in survivors], ran, _checkout_state() == before)
+
+
+def run_or_copy_smoke(base: Path, kept: Path) -> Smoke:
+    """The shared run in ``base``: made there, and kept in ``kept`` before any test changes it, or else copied from it.
+
+    A copied home has its own databases, which tests write to, and its own processes. Only the files of the registered
+    model stay where the first worker has them, as absolute paths in MLflow's database.
+    """
+    facts = kept / "facts.json"
+    with filelock.FileLock(kept.with_suffix(".lock")):
+        if not facts.is_file():
+            made = run_smoke(base)
+            shutil.copytree(base, kept, symlinks=True, dirs_exist_ok=True)
+            told = {"survivors": made.survivors, "ran": dataclasses.asdict(made.ran), "untouched": made.untouched}
+            facts.write_text(json.dumps(told))
+            return made
+    for name in ("work", "home"):
+        shutil.copytree(kept / name, base / name, symlinks=True)
+    with open_workspace(settings_of(base / "home"), "images", workdir=base / "work"):  # its cache is this home's now
+        place = Place(base / "work", base / "home")
+    told = json.loads(facts.read_text())
+    return Smoke(place, told["survivors"], Ran(**told["ran"]), told["untouched"])
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Smoke]:
+    base = tmp_path_factory.mktemp("smoke")
     try:
-        killed = place.start(*place.images_command(), folder=CHECKOUT)
-        place.wait_for_line("drift")
-        killed.kill()
-        killed.wait()
-        _, survivors = psutil.wait_procs(place.processes(), timeout=20)
-        ran = place.images()
-        assert ran.code == 0, ran
-        yield Smoke(place, survivors, ran, _checkout_state() == before)
+        if worker_id == "master":  # the only one
+            yield run_smoke(base)
+        else:
+            yield run_or_copy_smoke(base, tmp_path_factory.getbasetemp().parent / "smoke")
     finally:
-        for process in place.processes():
+        for process in Place(base / "work", base / "home").processes():
             process.kill()
 
 
