@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from evergreen.errors import BadInputError
+from evergreen.images.small_maps import Convolution3x3
 
 TIMM = "timm:"
 Triple = tuple[float, float, float]
@@ -49,7 +50,7 @@ def resnet9(width: int) -> Backbone:
 def convolution(channels_in: int, channels_out: int, pool: bool = False) -> nn.Module:
     """3×3 convolution, batch norm, ReLU and, if asked, 2×2 max-pooling."""
     layers: list[nn.Module] = [
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+        Convolution3x3(channels_in, channels_out),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     ]

@@ -39,7 +39,8 @@ def test_flops_of_a_known_network() -> None:
 
 def test_smaller_views_cost_less_by_the_area() -> None:
     encoder = build_encoder(EncoderConfig(width=8))
-    assert forward_flops(encoder, 16) == pytest.approx(forward_flops(encoder, 32) / 4, rel=0.01)
+    assert forward_flops(encoder, 32) == pytest.approx(forward_flops(encoder, 64) / 4, rel=0.01)
+    assert 0.8 < forward_flops(encoder, 16) / (forward_flops(encoder, 32) / 4) < 0.95  # no padding on its last maps
     assert encoder.training
 
 
