@@ -68,14 +68,19 @@ class FinetuneConfig(Config):
         return self.steps * (self.labelled_batch + self.unlabelled_batch)
 
     def for_labels(self, count: int) -> Self:
-        """The recipe for so many labels, at no higher cost: the more there are, the less the unlabelled images say."""
+        """The recipe for so many labels, at no higher cost: the more there are, the less the unlabelled images say.
+
+        The learning rate grows with the square root of the labelled batch.
+        """
         wanted = math.ceil(self.labelled_passes * count / self.steps)
         if wanted <= self.labelled_batch or not self.unlabelled_batch:
             return self
         room = self._forward_passes()  # of a step
         labelled = min(wanted, room // PASSES)
         unlabelled = (room - PASSES * labelled) // (PASSES + 1)
-        return self.model_copy(update={"labelled_batch": labelled, "unlabelled_batch": unlabelled})
+        rate = self.learning_rate * math.sqrt(labelled / self.labelled_batch)
+        batches = {"labelled_batch": labelled, "unlabelled_batch": unlabelled}
+        return self.model_copy(update={**batches, "learning_rate": rate})
 
     def _forward_passes(self) -> int:
         """Of a step, counted in images."""

@@ -105,6 +105,8 @@ def test_many_labels_are_seen_in_place_of_unlabelled_images_at_no_higher_cost() 
     assert unlabelled[-1] == 0
     for each in seen:
         assert 0.99 * recipe.flops(encoder) <= each.flops(encoder) <= recipe.flops(encoder)
+    for each in seen:
+        assert each.learning_rate == pytest.approx(recipe.learning_rate * (each.labelled_batch / 32) ** 0.5)
     assert recipe.model_copy(update={"unlabelled_batch": 0}).for_labels(10_000).labelled_batch == 32
 
 
