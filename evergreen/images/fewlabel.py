@@ -24,8 +24,6 @@ from evergreen.training.schedules import warmup_cosine
 
 PASSES = 3
 """A training pass costs three forward passes: one forward, two of the same size backward."""
-QUARTER = 0.25
-"""Of a fine-tuning, all that its average remembers at most: it begins with weights that know something already."""
 
 
 class FinetuneConfig(Config):
@@ -35,9 +33,6 @@ class FinetuneConfig(Config):
     exponential moving average of the network gives on a weaker view: consistency training as in FixMatch (Sohn et al.
     2020) with the teacher of Mean Teacher (Tarvainen and Valpola 2017), sharpening and distribution alignment of
     ReMixMatch (Berthelot et al. 2020). Targets are soft, so there is no confidence threshold to choose.
-
-    In a short training the warm-up takes at most a fifth of the steps, the ramp-up a quarter, and the average forgets
-    all but the last quarter.
     """
 
     steps: int = Field(gt=0)
@@ -179,8 +174,7 @@ def fine_tune(
     device = labelled.images.device
     head = head or linear_start(encoder, labelled, config.head_l2, precision)
     student = Student(encoder, head).to(device)
-    teacher = moving_average(student, capped_decay(config.average_decay, config.steps, QUARTER))
-    warmup, rampup = shortened(config)
+    teacher = moving_average(student, config.average_decay)
     optimiser = sgd([student], config.momentum, config.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     prior = functional.one_hot(labelled.labels, labelled.classes).float().mean(dim=0)
@@ -191,7 +185,7 @@ def fine_tune(
         strict=False,
     )
     for step, (known, rest) in zip(range(config.steps), batches, strict=False):
-        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, warmup))
+        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, config.warmup_steps))
         image = labelled.images[known.to(device)]
         views = [view(image, config.strong, config.view_size, generator)]
         targets = None
@@ -205,17 +199,12 @@ def fine_tune(
             logits = student(torch.cat(views)).float()
         loss = functional.cross_entropy(logits[: len(known)], labelled.labels[known.to(device)])
         if targets is not None:
-            weight = config.unlabelled_weight * min(1.0, (step + 1) / rampup)
+            weight = config.unlabelled_weight * min(1.0, (step + 1) / config.unlabelled_rampup_steps)
             loss = loss + weight * functional.cross_entropy(logits[len(known) :], targets)
         descend(optimiser, loss)
         teacher.update_parameters(student)
         progress.advance(len(logits))
     return averaged(teacher)
-
-
-def shortened(config: FinetuneConfig) -> tuple[int, int]:
-    """Steps of warm-up and of ramp-up: what the recipe says, or less in a short training."""
-    return min(config.warmup_steps, config.steps // 5), max(1, min(config.unlabelled_rampup_steps, config.steps // 4))
 
 
 def pseudo_labels(

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from evergreen.images.encoders import Encoder
 from evergreen.images.fewlabel import (
-    QUARTER,
     FinetuneConfig,
     Labelled,
     Network,
@@ -15,11 +14,10 @@ from evergreen.images.fewlabel import (
     descend,
     draw_batches,
     linear_start,
-    shortened,
     view,
 )
 from evergreen.progress import Progress
-from evergreen.training.moving_average import capped_decay, moving_average
+from evergreen.training.moving_average import moving_average
 from evergreen.training.optimisers import set_learning_rate, sgd
 from evergreen.training.precision import Resolved, autocast
 from evergreen.training.schedules import warmup_cosine
@@ -51,14 +49,13 @@ def tune_last_layers(
     stage = last_stage(encoder)
     encoder.requires_grad_(False)
     stage.requires_grad_(True)
-    average = moving_average(student, capped_decay(config.average_decay, config.steps, QUARTER))
-    warmup, _ = shortened(config)
+    average = moving_average(student, config.average_decay)
     optimiser = sgd([stage, head], config.momentum, config.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     batches = draw_batches(len(labelled.labels), config.labelled_batch, generator)
     stage.train()
     for step, rows in zip(range(config.steps), batches, strict=False):
-        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, warmup))
+        set_learning_rate(optimiser, warmup_cosine(step, config.steps, config.learning_rate, config.warmup_steps))
         batch = labelled.rows(rows.to(device))
         with autocast(precision, device):
             logits = student(view(batch.images, config.strong, config.view_size, generator)).float()

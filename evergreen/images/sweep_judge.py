@@ -18,11 +18,14 @@ from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.images.scores import classification_scores
 from evergreen.images.study_images import StudyImages
 from evergreen.progress import Silent
+from evergreen.training.moving_average import capped_decay
 from evergreen.training.precision import Resolved
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 BATCH, VIEW_SIZE = 32, 24
 """Of fine-tuning: labelled images at a time, and the side of their views in pixels."""
+QUARTER = 0.25
+"""Of fine-tuning, what its average remembers at most: a trial is short."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def judge_tuned(
     labelled = Labelled(pixels, torch.from_numpy(study.labels[sample.known]).to(device), len(sample.classes))
     recipe = FinetuneConfig(
         **{"steps": steps, "labelled_batch": BATCH, "unlabelled_batch": 0, "view_size": VIEW_SIZE},
+        **{"warmup_steps": steps // 5, "average_decay": capped_decay(0.99, steps, QUARTER)},
     )
     network = fine_tune(encoder, labelled, study.images, recipe, seed, precision, Silent())
     with torch.no_grad():

@@ -17,7 +17,6 @@ from evergreen.images.fewlabel import (
     fine_tune,
     linear_start,
     pseudo_labels,
-    shortened,
     train_supervised,
 )
 from evergreen.images.imageset import ImageSet
@@ -108,11 +107,6 @@ def test_many_labels_are_seen_in_place_of_unlabelled_images_at_no_higher_cost() 
     for each in seen:
         assert each.learning_rate == pytest.approx(recipe.learning_rate * (each.labelled_batch / 32) ** 0.5)
     assert recipe.model_copy(update={"unlabelled_batch": 0}).for_labels(10_000).labelled_batch == 32
-
-
-@pytest.mark.parametrize(("steps", "wanted"), [(1200, (50, 100)), (100, (20, 25)), (3, (0, 1))])
-def test_a_short_training_warms_up_in_a_part_of_it(steps: int, wanted: tuple[int, int]) -> None:
-    assert shortened(FinetuneConfig(steps=steps)) == wanted
 
 
 def test_linear_start_answers_like_a_classifier_of_standardised_features(
