@@ -25,11 +25,12 @@ from evergreen.images.arrays import open_folder, read_index
 from evergreen.images.augment import to_float
 from evergreen.images.bundle import Classifier, load_encoder
 from evergreen.images.encoders import EncoderConfig
-from evergreen.images.fewlabel import FinetuneConfig, Labelled, fine_tune
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.imageset import TRAINING_SPLITS, open_windows
 from evergreen.images.labels import all_labels, known_classes, read_labels
 from evergreen.images.layout import ImageLayout
 from evergreen.images.stream_domain import ImageDomain, Setting
+from evergreen.images.training_parts import Labelled
 from evergreen.progress import track
 from evergreen.stream.adaptation import NO_POLICY
 from evergreen.stream.loop import Loop, LoopState, Trigger

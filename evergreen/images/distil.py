@@ -8,8 +8,8 @@ from torch.nn import functional
 from evergreen.config import Config
 from evergreen.images.augment import AugmentConfig, to_float
 from evergreen.images.encoders import EncoderConfig, build_encoder
-from evergreen.images.fewlabel import Network, Student, descend, draw_batches, view
 from evergreen.images.mixture import Images
+from evergreen.images.training_parts import Network, Student, descend, draw_batches, view
 from evergreen.progress import Progress
 from evergreen.training.optimisers import OptimiserName, build_optimiser, set_learning_rate
 from evergreen.training.precision import Resolved, autocast

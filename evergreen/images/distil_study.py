@@ -13,9 +13,9 @@ from evergreen.files import write_json
 from evergreen.images.bundle import CONFIG, Classifier, load, save
 from evergreen.images.distil import DistilConfig, distil, fresh_student
 from evergreen.images.encoders import forward_flops
-from evergreen.images.fewlabel import Network
 from evergreen.images.layout import ImageLayout
 from evergreen.images.study_images import StudyImages, open_study, studies_folder, subset
+from evergreen.images.training_parts import Network
 from evergreen.progress import track
 from evergreen.training.precision import best_device, set_threads
 

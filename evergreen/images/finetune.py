@@ -18,22 +18,15 @@ from evergreen.images.arrays import open_images, read_index
 from evergreen.images.augment import to_float
 from evergreen.images.bundle import Classifier, load_encoder, save
 from evergreen.images.encoders import EncoderConfig, forward_flops
-from evergreen.images.fewlabel import (
-    PASSES,
-    FinetuneConfig,
-    Labelled,
-    Network,
-    SupervisedConfig,
-    equal_compute_steps,
-    fine_tune,
-    train_supervised,
-)
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.imageset import TRAINING_SPLITS, ImageSet, all_windows, open_windows
 from evergreen.images.labels import all_labels, known_classes, read_labels
 from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import stratified_folds
 from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import SimCLRConfig
+from evergreen.images.supervised import SupervisedConfig, equal_compute_steps, train_supervised
+from evergreen.images.training_parts import PASSES, Labelled, Network
 from evergreen.images.windows import read_windows
 from evergreen.progress import track
 from evergreen.training.memory import keep_freed_memory
@@ -156,7 +149,7 @@ def tune(task: Task, labelled: Labelled) -> tuple[Network, float]:
     """Fine-tune a fresh copy of the encoder; returns it and what it cost, pretraining included, in FLOPs."""
     encoder, _ = load_encoder(task.layout.encoder, task.device)
     recipe = task.config.recipe.for_labels(len(labelled.labels))
-    flops = task.pretrain_flops + recipe.flops(encoder)
+    flops = task.pretrain_flops + recipe.flops(encoder, task.image_size)
     with track("fine-tune", total=recipe.images(), unit="images") as bar:
         return fine_tune(encoder, labelled, task.images, recipe, task.seed, task.precision, bar), flops
 
@@ -174,12 +167,12 @@ def supervise(task: Task, labelled: Labelled, flops: float) -> tuple[Network, di
     with track("supervised", total=total, unit="images") as bar:
         for rate in config.learning_rates:
             network = train_supervised(
-                task.encoder_config, train, search, rate, config, recipe, task.seed, task.precision, bar
+                task.encoder_config, train, task.images, search, rate, config, recipe, task.seed, task.precision, bar
             )
             found[rate] = held_out_accuracy(network, val)
         rate = max(found, key=lambda r: found[r])
         network = train_supervised(
-            task.encoder_config, labelled, steps, rate, config, recipe, task.seed, task.precision, bar
+            task.encoder_config, labelled, task.images, steps, rate, config, recipe, task.seed, task.precision, bar
         )
     return network, {
         "supervised_learning_rate": rate,

@@ -21,14 +21,7 @@ from evergreen.images.arrays import open_images, read_index
 from evergreen.images.augment import to_float
 from evergreen.images.bundle import CONFIG, load_encoder, save_encoder
 from evergreen.images.encoders import Encoder
-from evergreen.images.fewlabel import (
-    FinetuneConfig,
-    Labelled,
-    Network,
-    equal_compute_steps,
-    fine_tune,
-    train_supervised,
-)
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.finetune import StepConfig, Task, as_classifier, held_out_accuracy, prepare
 from evergreen.images.finished import Finished
 from evergreen.images.layout import ImageLayout
@@ -37,6 +30,8 @@ from evergreen.images.rotation import RotationConfig, pretrain_rotation
 from evergreen.images.scores import classification_scores
 from evergreen.images.self_training import SelfTrainingConfig, self_train
 from evergreen.images.study_images import StudyImages, open_study, over_seeds, stratified, studies_folder
+from evergreen.images.supervised import equal_compute_steps, train_supervised
+from evergreen.images.training_parts import Labelled, Network
 from evergreen.progress import track
 from evergreen.training.precision import set_threads
 
@@ -155,7 +150,7 @@ class Study:
 
     def flops(self) -> float:
         """What each method may cost."""
-        return self.task.pretrain_flops + self.recipe.flops(self.encoder())
+        return self.task.pretrain_flops + self.recipe.flops(self.encoder(), self.task.image_size)
 
     @property
     def recipe(self) -> FinetuneConfig:
@@ -203,7 +198,8 @@ class Study:
         config, task = self.task.config.supervised, self.task
         with track("supervised", total=steps * config.batch_size, unit="images") as bar:
             return train_supervised(
-                task.encoder_config, labelled, steps, rate, config, self.recipe, seed, task.precision, bar
+                *(task.encoder_config, labelled, task.images, steps, rate, config, self.recipe),
+                *(seed, task.precision, bar),
             )
 
     def self_trained(self, labelled: Labelled, seed: int) -> Network:

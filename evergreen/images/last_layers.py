@@ -5,17 +5,9 @@ from torch import nn
 from torch.nn import functional
 
 from evergreen.images.encoders import Encoder
-from evergreen.images.fewlabel import (
-    FinetuneConfig,
-    Labelled,
-    Network,
-    Student,
-    averaged,
-    descend,
-    draw_batches,
-    linear_start,
-    view,
-)
+from evergreen.images.fewlabel import FinetuneConfig
+from evergreen.images.linear_start import linear_start
+from evergreen.images.training_parts import Labelled, Network, Student, averaged, descend, draw_batches, view
 from evergreen.progress import Progress
 from evergreen.training.moving_average import moving_average
 from evergreen.training.optimisers import set_learning_rate, sgd

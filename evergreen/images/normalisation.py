@@ -1,9 +1,11 @@
-"""Batch-norm statistics of another regime."""
+"""Batch-norm statistics, measured anew."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from evergreen.images.augment import to_float
 from evergreen.images.encoders import Encoder
@@ -12,6 +14,8 @@ from evergreen.training.precision import Resolved, autocast
 
 BATCHES = 30
 BATCH_SIZE = 256
+MEASURED = 10 * BATCH_SIZE
+"""Images that a training measures the statistics on, before and after."""
 
 
 def recalibrate(
@@ -38,17 +42,38 @@ def recalibrate(
         batches: how many; the statistics are the plain mean over them.
         batch_size: images in each.
     """
+    rng = np.random.default_rng(seed)
+    device = encoder.mean.device
+    drawn = (images.take(rng.choice(rows, size=batch_size)) for _ in range(batches))
+    return measure_statistics(encoder, (to_float(batch.to(device)) for batch in drawn), precision)
+
+
+def measure_statistics(encoder: Encoder, batches: Iterable[Tensor], precision: Resolved) -> Encoder:
+    """Make the batch-norm statistics the plain mean over some batches (Wu and Johnson 2021, section 3: PreciseBN).
+
+    The statistics that training leaves are those of its views, and of weights that have changed since.
+
+    Args:
+        encoder: changed and returned, ready to answer; without batch norm no batch is asked for.
+        batches: float images (N, 3, H, W) in [0, 1].
+        precision: of the forward passes.
+    """
     layers = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean over all batches
     encoder.train()
-    rng = np.random.default_rng(seed)
-    device = encoder.mean.device
-    with torch.no_grad(), autocast(precision, device):
-        for _ in range(batches if layers else 0):
-            encoder(to_float(images.take(rng.choice(rows, size=batch_size)).to(device)))
+    with torch.no_grad(), autocast(precision, encoder.mean.device):
+        for images in batches if layers else ():
+            encoder(images)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     return encoder.eval()
+
+
+def random_batches(images: Images, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+    """``MEASURED`` whole images, drawn with replacement, in batches: float (N, 3, H, W) on ``device``."""
+    for _ in range(MEASURED // BATCH_SIZE):
+        rows = torch.randint(len(images), (BATCH_SIZE,), generator=generator)
+        yield to_float(images.take(rows.numpy()).to(device))

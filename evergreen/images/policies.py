@@ -3,7 +3,7 @@
 =========  ====================================================================================================
 none       nothing: what the stream costs if nobody acts
 head       batch-norm statistics of both regimes and a new linear head; no other weight of the encoder changes
-finetune   that, then all layers, with consistency on the unlabelled images of both regimes
+finetune   all layers, with consistency on the unlabelled images of both regimes
 retrain    SimCLR from fresh weights on everything, then few-label training: the most expensive
 replay     SimCLR goes on with new and replayed images, distilled from the old encoder, then few-label training
 =========  ====================================================================================================
@@ -25,11 +25,13 @@ from evergreen.images.augment import to_float
 from evergreen.images.bundle import Classifier
 from evergreen.images.continued import ContinuedConfig, continue_pretraining
 from evergreen.images.encoders import Encoder, forward_flops
-from evergreen.images.fewlabel import PASSES, FinetuneConfig, Labelled, fine_tune, linear_start
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.imageset import ImageSet
+from evergreen.images.linear_start import linear_start
 from evergreen.images.mixture import Mixture, balanced
 from evergreen.images.normalisation import BATCH_SIZE, BATCHES, recalibrate
 from evergreen.images.simclr import SimCLRConfig, pretrain
+from evergreen.images.training_parts import PASSES, Labelled
 from evergreen.progress import track
 
 
@@ -105,13 +107,11 @@ def head(material: Material) -> tuple[Classifier, float]:
 
 
 def finetune(material: Material) -> tuple[Classifier, float]:
-    """The head first, then all layers, from the champion's encoder (Kumar et al. 2022: a bad head spoils features).
+    """A new head first, then all layers, from the champion's encoder (Kumar et al. 2022: a bad head spoils features).
 
     The champion's own head would be a bad teacher for the new regime's unlabelled images.
     """
-    encoder = _recalibrated(material, copy.deepcopy(material.champion.encoder))
-    challenger, flops = _few_label_training(material, encoder)
-    return challenger, flops + _flops_of_start(material, encoder)
+    return _few_label_training(material, copy.deepcopy(material.champion.encoder))
 
 
 def retrain(material: Material) -> tuple[Classifier, float]:
@@ -150,8 +150,8 @@ def replay(material: Material) -> tuple[Classifier, float]:
         )
     views = 2 * config.steps * config.batch_size
     passes = PASSES * views + (1 - config.new_share) * views * (config.distillation > 0)
-    challenger, flops = _few_label_training(material, _recalibrated(material, encoder))
-    return challenger, flops + _flops_of_start(material, encoder) + passes * forward_flops(encoder, config.view_size)
+    challenger, flops = _few_label_training(material, encoder)
+    return challenger, flops + passes * forward_flops(encoder, config.view_size)
 
 
 POLICIES: dict[str, Policy] = {
@@ -182,22 +182,22 @@ def _linear(material: Material, encoder: Encoder) -> nn.Linear:
 
 
 def _few_label_training(material: Material, encoder: Encoder) -> tuple[Classifier, float]:
-    start = _linear(material, encoder)
     recipe, share = material.config.recipe, material.config.new_share
-    rows = balanced(*material.labelled_rows(), share)
+    old, new = material.labelled_rows()
+    rows = balanced(np.arange(len(old)), len(old) + np.arange(len(new)), share)
     unlabelled = Mixture(material.images, balanced(np.flatnonzero(~material.new), np.flatnonzero(material.new), share))
     with track("fine-tune", total=recipe.images(), unit="images") as bar:
         network = fine_tune(
             encoder,
-            material.labelled(rows),
+            material.labelled(np.concatenate([old, new])),
             unlabelled,
             recipe,
             material.seed,
             material.champion.precision,
             bar,
-            start,
+            torch.from_numpy(rows),
         )
-    return _classifier(material, network.encoder, network.head), recipe.flops(network.encoder)
+    return _classifier(material, network.encoder, network.head), recipe.flops(network.encoder, material.images.size)
 
 
 def _classifier(material: Material, encoder: Encoder, linear: nn.Linear) -> Classifier:

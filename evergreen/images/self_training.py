@@ -16,15 +16,10 @@ from torch import Tensor
 from evergreen.config import Config
 from evergreen.images.augment import to_float
 from evergreen.images.encoders import Encoder, EncoderConfig, forward_flops
-from evergreen.images.fewlabel import (
-    PASSES,
-    FinetuneConfig,
-    Labelled,
-    Network,
-    SupervisedConfig,
-    train_supervised,
-)
+from evergreen.images.fewlabel import FinetuneConfig
 from evergreen.images.mixture import Images
+from evergreen.images.supervised import SupervisedConfig, train_supervised
+from evergreen.images.training_parts import PASSES, Labelled, Network
 from evergreen.progress import Progress
 from evergreen.training.precision import Resolved, autocast
 
@@ -125,7 +120,9 @@ def self_train(
     """
     threshold = config.threshold(supervised.label_smoothing, labelled.classes)
     out = SelfTrained(
-        train_supervised(encoder_config, labelled, steps, rate, supervised, recipe, seed, precision, progress)
+        train_supervised(
+            encoder_config, labelled, unlabelled, steps, rate, supervised, recipe, seed, precision, progress
+        )
     )
     for number in range(1, config.rounds + 1):
         rows, labels = confident(out.network, unlabelled, threshold, precision, labelled.images.device)
@@ -135,7 +132,7 @@ def self_train(
             break
         grown = WithPredicted(labelled, unlabelled, rows, labels)
         out.network = train_supervised(
-            encoder_config, grown, steps, rate, supervised, recipe, seed + number, precision, progress
+            encoder_config, grown, unlabelled, steps, rate, supervised, recipe, seed + number, precision, progress
         )
     return out
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from evergreen.images.augment import to_float
 from evergreen.images.bundle import embed_batches
 from evergreen.images.encoders import Encoder
-from evergreen.images.fewlabel import FinetuneConfig, Labelled, fine_tune
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.images.scores import classification_scores
 from evergreen.images.study_images import StudyImages
+from evergreen.images.training_parts import Labelled
 from evergreen.progress import Silent
 from evergreen.training.moving_average import capped_decay
 from evergreen.training.precision import Resolved

@@ -19,7 +19,7 @@ from torch import Tensor
 from evergreen.config import Config
 from evergreen.files import write_atomically, write_json
 from evergreen.images.bundle import embed_batches
-from evergreen.images.fewlabel import FinetuneConfig, Labelled, Network, fine_tune
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.finetune import as_classifier
 from evergreen.images.label_efficiency import LabelEfficiencyConfig, Study
 from evergreen.images.last_layers import tune_last_layers
@@ -27,6 +27,7 @@ from evergreen.images.linear import Split, accuracy, cross_validate, fit_linear,
 from evergreen.images.probe import knn
 from evergreen.images.study_images import over_seeds, stratified, studies_folder
 from evergreen.images.sweep_judge import macro
+from evergreen.images.training_parts import Labelled, Network
 from evergreen.progress import track
 
 Option = Literal[

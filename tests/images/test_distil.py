@@ -10,7 +10,7 @@ from torch import nn
 from evergreen.images.augment import to_float
 from evergreen.images.distil import DistilConfig, distil, distillation_cross_entropy, fresh_student
 from evergreen.images.encoders import EncoderConfig
-from evergreen.images.fewlabel import Network
+from evergreen.images.training_parts import Network
 from evergreen.progress import Silent
 
 

@@ -6,22 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from evergreen.images.augment import to_float
+from evergreen.images.augment import AugmentConfig, to_float
 from evergreen.images.encoders import EncoderConfig, build_encoder, forward_flops
-from evergreen.images.fewlabel import (
-    FinetuneConfig,
-    Labelled,
-    SupervisedConfig,
-    draw_batches,
-    equal_compute_steps,
-    fine_tune,
-    linear_start,
-    pseudo_labels,
-    train_supervised,
-)
+from evergreen.images.fewlabel import FinetuneConfig, fine_tune, pseudo_labels
 from evergreen.images.imageset import ImageSet
 from evergreen.images.linear import Split, accuracy, cross_validate, fit_linear, spread, stratified_folds
+from evergreen.images.linear_start import embed, linear_start, start_on_views
+from evergreen.images.normalisation import MEASURED, measure_statistics
 from evergreen.images.scores import classification_scores
+from evergreen.images.supervised import SupervisedConfig, equal_compute_steps, train_supervised
+from evergreen.images.training_parts import Labelled, draw_batches, view
 from evergreen.progress import Silent
 from tests.images.random_images import bright_or_dark
 
@@ -88,7 +82,7 @@ def test_equal_compute_counts_passes_times_flops() -> None:
     encoder = build_encoder(ENCODER)
     recipe = FinetuneConfig(steps=10, labelled_batch=4, unlabelled_batch=8, view_size=16)
     forward = forward_flops(encoder, 16)
-    assert recipe.flops(encoder) == 10 * forward * (3 * 12 + 8)
+    assert recipe.flops(encoder, 32) == forward * (10 * (3 * 12 + 8) + MEASURED) + MEASURED * forward_flops(encoder, 32)
     rival = SupervisedConfig(batch_size=4)
     assert equal_compute_steps(encoder, 100 * 3 * 4 * forward + 1, rival, 16) == 100
 
@@ -103,7 +97,7 @@ def test_many_labels_are_seen_in_place_of_unlabelled_images_at_no_higher_cost() 
     assert unlabelled == sorted(unlabelled, reverse=True)
     assert unlabelled[-1] == 0
     for each in seen:
-        assert 0.99 * recipe.flops(encoder) <= each.flops(encoder) <= recipe.flops(encoder)
+        assert 0.99 * recipe.flops(encoder, 32) <= each.flops(encoder, 32) <= recipe.flops(encoder, 32)
     for each in seen:
         assert each.learning_rate == pytest.approx(recipe.learning_rate * (each.labelled_batch / 32) ** 0.5)
     assert recipe.model_copy(update={"unlabelled_batch": 0}).for_labels(10_000).labelled_batch == 32
@@ -122,6 +116,68 @@ def test_linear_start_answers_like_a_classifier_of_standardised_features(
     standard = (features - spread(features)[0]) / spread(features)[1]
     reference = fit_linear(Split(standard, labelled.labels), 2, 0.01, 100)
     torch.testing.assert_close(head(features), reference(standard), atol=2e-3, rtol=1e-3)
+
+
+def test_the_start_on_views_answers_for_views_through_their_statistics(coloured: tuple[ImageSet, np.ndarray]) -> None:
+    images, labels = coloured
+    labelled = labelled_part(images, labels, 60)
+    plain = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=False, jitter_probability=0.0)
+    plain = plain.model_copy(update={"grey_probability": 0.0})  # views are the images, made smaller
+    torch.manual_seed(0)
+    encoder = build_encoder(ENCODER)
+    rest = (plain, 16, (0.01,), "fp32", torch.Generator().manual_seed(0))
+    head = start_on_views(encoder, labelled, images, *rest)
+    small = view(labelled.images, plain, 16, torch.Generator())
+    reference = build_encoder(ENCODER)
+    reference.load_state_dict({n: v for n, v in encoder.state_dict().items() if "running" not in n}, strict=False)
+    everything = view(to_float(images.take(np.arange(200))), plain, 16, torch.Generator())
+    measure_statistics(reference, [everything], "fp32")
+    for name, value in reference.state_dict().items():
+        if "running" in name:
+            torch.testing.assert_close(encoder.state_dict()[name], value, atol=0.05, rtol=0.3, msg=name)
+    features = embed(encoder, small, "fp32")
+    standard = (features - spread(features)[0]) / spread(features)[1]
+    fitted = fit_linear(Split(standard, labelled.labels), 2, 0.01, 100)
+    torch.testing.assert_close(head(features), fitted(standard), atol=0.05, rtol=0.05)
+
+
+def test_the_statistics_of_a_fine_tuned_network_are_those_of_whole_images(
+    coloured: tuple[ImageSet, np.ndarray],
+) -> None:
+    images, labels = coloured
+    recipe = FinetuneConfig(steps=2, labelled_batch=8, unlabelled_batch=8, view_size=8, average_decay=0.0)
+    network = fine_tune(
+        *(build_encoder(ENCODER), labelled_part(images, labels, 20), images, recipe, 0, "fp32", Silent())
+    )
+    layers = [m for m in network.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    found = [layer.running_mean.clone() for layer in layers if layer.running_mean is not None]
+    whole = to_float(images.take(np.arange(200)))
+    measure_statistics(network.encoder, [whole], "fp32")
+    for before, layer in zip(found, layers, strict=True):
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        error = (before - layer.running_mean).abs() / layer.running_var.sqrt()
+        assert error.max() < 0.05
+    measure_statistics(network.encoder, [view(whole, recipe.strong, 8, torch.Generator())], "fp32")
+    others = [(b - m.running_mean).abs() / m.running_var.sqrt() for b, m in zip(found, layers, strict=True)]
+    assert max(float(error.max()) for error in others) > 0.2
+
+
+def test_rows_that_repeat_are_seen_as_often(coloured: tuple[ImageSet, np.ndarray]) -> None:
+    """Fifteen times the bright one: the head starts fair, and training answers as often as it was told."""
+    images, labels = coloured
+    two = labelled_part(images, labels, 200).rows(torch.tensor([int(np.argmax(labels == c)) for c in (0, 1)]))
+    recipe = FinetuneConfig(steps=40, labelled_batch=16, unlabelled_batch=0, view_size=8, average_decay=0.5)
+
+    def mean_answer(rows: list[int]) -> float:
+        torch.manual_seed(0)
+        noise = Labelled(torch.rand(2, 3, 32, 32), two.labels, 2)
+        network = fine_tune(build_encoder(ENCODER), noise, images, recipe, 0, "fp32", Silent(), rows=torch.tensor(rows))
+        with torch.no_grad():
+            logits = network.head(network.encoder(to_float(images.take(np.arange(200)))))
+        return float(logits.softmax(dim=1)[:, 1].mean())
+
+    assert mean_answer([0] + [1] * 15) > mean_answer([0, 1]) > mean_answer([0] * 15 + [1])
 
 
 def test_fine_tuning_learns_and_repeats_exactly(coloured: tuple[ImageSet, np.ndarray]) -> None:
@@ -149,7 +205,7 @@ def test_supervised_training_learns(coloured: tuple[ImageSet, np.ndarray]) -> No
     recipe = FinetuneConfig(steps=1, view_size=16)
     config = SupervisedConfig(batch_size=16, average_decay=0.5)
     network = train_supervised(
-        ENCODER, labelled_part(images, labels, 40), 30, 0.05, config, recipe, 0, "fp32", Silent()
+        ENCODER, labelled_part(images, labels, 40), images, 30, 0.05, config, recipe, 0, "fp32", Silent()
     )
     with torch.no_grad():
         answers = network.head(network.encoder(to_float(images.take(np.arange(200))))).argmax(dim=1)
@@ -161,7 +217,7 @@ def test_a_short_training_forgets_its_fresh_weights(coloured: tuple[ImageSet, np
     images, labels = coloured
     labelled, recipe = labelled_part(images, labels, 40), FinetuneConfig(steps=1, view_size=16)
     network = train_supervised(
-        ENCODER, labelled, 40, 0.05, SupervisedConfig(batch_size=16), recipe, 0, "fp32", Silent()
+        ENCODER, labelled, images, 40, 0.05, SupervisedConfig(batch_size=16), recipe, 0, "fp32", Silent()
     )
     with torch.no_grad():
         answers = network.head(network.encoder(to_float(images.take(np.arange(200))))).argmax(dim=1)

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from evergreen.images.encoders import EncoderConfig, build_encoder
-from evergreen.images.normalisation import recalibrate
+from evergreen.images.normalisation import measure_statistics, recalibrate
 from tests.images.random_images import Stack
 
 
@@ -28,6 +28,33 @@ def test_statistics_are_those_of_the_images_and_weights_stay(make_pictures):
     assert all(torch.equal(value, weights[name]) for name, value in encoder.named_parameters())
     assert not encoder.training
     assert {m.momentum for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+
+
+def test_the_statistics_of_one_batch_are_its_own():
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(width=4))
+    batch = torch.rand(32, 3, 16, 16)
+    expected = build_encoder(EncoderConfig(width=4))
+    expected.load_state_dict(encoder.state_dict())
+    for layer in expected.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        expected.train()(batch)
+    measure_statistics(encoder, [batch], "fp32")
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(encoder.state_dict()[name], value, msg=name)
+
+
+def test_no_batch_is_asked_for_without_batch_norm():
+    encoder = build_encoder(EncoderConfig(width=4))
+    encoder.body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+    def never():
+        raise AssertionError("asked")
+        yield
+
+    assert not measure_statistics(encoder, never(), "fp32").training
 
 
 def test_same_seed_same_statistics(make_pictures):

@@ -124,6 +124,8 @@ def test_head_leaves_the_encoders_weights_and_learns_the_labels(tmp_path):
 
 def test_costs_are_ordered_as_the_work_is(tmp_path):
     given = material(tmp_path / "w")
+    recipe = given.config.recipe.model_copy(update={"steps": 30})  # more than the statistics alone cost
+    given = dataclasses.replace(given, config=given.config.model_copy(update={"recipe": recipe}))
     cost = {name: POLICIES[name](given)[1] for name in POLICIES}
     assert cost["none"] < cost["head"] < cost["finetune"] < cost["replay"]
     longer = dataclasses.replace(given, pretraining=PRETRAINING.model_copy(update={"epochs": 2}))

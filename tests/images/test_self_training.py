@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from evergreen.images.augment import AugmentConfig, to_float
 from evergreen.images.encoders import EncoderConfig, build_encoder, forward_flops
-from evergreen.images.fewlabel import PASSES, FinetuneConfig, Labelled, Network, SupervisedConfig
+from evergreen.images.fewlabel import FinetuneConfig
 from evergreen.images.self_training import SelfTrainingConfig, WithPredicted, confident, self_train
+from evergreen.images.supervised import SupervisedConfig
+from evergreen.images.training_parts import PASSES, Labelled, Network
 from evergreen.progress import Silent
 
 ENCODER = EncoderConfig(width=4)

@@ -15,7 +15,7 @@ from evergreen.images.arrays import write_folder
 from evergreen.images.augment import to_float
 from evergreen.images.bundle import save_encoder
 from evergreen.images.encoders import EncoderConfig, build_encoder
-from evergreen.images.fewlabel import FinetuneConfig, Labelled
+from evergreen.images.fewlabel import FinetuneConfig
 from evergreen.images.label_efficiency import LabelEfficiencyConfig, Study
 from evergreen.images.labels import write_labels
 from evergreen.images.last_layers import last_stage, tune_last_layers
@@ -23,6 +23,7 @@ from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import Split
 from evergreen.images.retrieval_study import RetrievalStudyConfig
 from evergreen.images.study_images import over_seeds
+from evergreen.images.training_parts import Labelled
 from evergreen.images.transfer import OPTIONS, Transfer, TransferConfig
 from evergreen.images.windows import DESCRIPTION, Window
 from evergreen.progress import Silent
