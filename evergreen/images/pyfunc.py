@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.errors import BadInputError
 from evergreen.images.bundle import Classifier, load
+from evergreen.logged_model import named_sha256
 
 
 class ImageModel:
@@ -45,7 +45,4 @@ def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) 
     Raises:
         BadInputError: the model was logged without its weights' hash, or the weights have another one.
     """
-    expected = (model_config or {}).get("sha256")
-    if not expected:
-        raise BadInputError("The logged model names no SHA-256 of its weights, expected one in its model_config.")
-    return ImageModel(load(Path(data_path), expected_sha256=str(expected)))
+    return ImageModel(load(Path(data_path), expected_sha256=named_sha256(model_config)))

@@ -15,7 +15,7 @@ from evergreen.process.layout import ProcessLayout
 from evergreen.process.online import OnlineConfig, read_stream
 from evergreen.process.prefixes import PADDING, LongPrefixes, Window
 from evergreen.process.stream import EventStream, Rows
-from evergreen.stream.version_gate import Contender, Names, judge_version, read_version_policy
+from evergreen.stream.version_gate import Contender, Names, judge_version, names_in, read_version_policy
 
 POLICY = Path("mlflow") / "promotion.yaml"
 DOMAIN = "process"
@@ -39,8 +39,8 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     answers = model_answers(workspace / "predictions.parquet", str(challenger.facts["model"]))
     expected = params["champion"]
     champion = load(layout.data / "champion", expected_sha256=expected) if expected else None
-    contenders = [Contender(challenger.weights_sha256, _names(answers, "prediction"))]
-    labels = _names(answers, "label")
+    contenders = [Contender(challenger.weights_sha256, names_in(answers, "prediction"))]
+    labels = names_in(answers, "label")
     if champion is not None:
         stream = read_stream(workspace, OnlineConfig.read(params["online"], "params.yaml: process.online"))
         later, said = answers_after(champion, stream, len(answers))
@@ -56,7 +56,8 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
 
 def model_answers(path: Path, model: str) -> pa.Table:
     """The rows of predictions.parquet that a model gave, in the order of the stream."""
-    table = pq.read_table(path, columns=(names := ["model", "prediction", "label"]), read_dictionary=names)
+    names = ["model", "prediction", "label"]
+    table = pq.read_table(path, columns=names, read_dictionary=names)
     return table.filter(pc.equal(table["model"], model))
 
 
@@ -90,7 +91,3 @@ def translated(window: Window, stream: EventStream, champion: Champion) -> Windo
     resource = [champion.resources.get(name, PADDING) for name in stream.resources]
     codes = [np.array([*code, PADDING], np.int32) for code in (activity, resource)]  # −1 finds the last one
     return Window(codes[0][window.activity], codes[1][window.resource], window.numbers)
-
-
-def _names(table: pa.Table, column: str) -> Names:
-    return np.asarray(table[column].to_pandas(), dtype=object)

@@ -22,7 +22,7 @@ from evergreen.process.ledger import ledger_of
 from evergreen.process.outcome import Fates, fates, naive_remaining, outcome_auc
 from evergreen.process.protocol import RunInput, RunOutput
 from evergreen.process.stream import EventStream, published_stream
-from evergreen.progress import track
+from evergreen.progress import Progress, track
 from evergreen.stream.predictions import PROCESS_SCHEMA
 
 
@@ -67,45 +67,69 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
             f"The log has {int((stream.event_index >= 0).sum()):,} events, and none after the warm-up follows another "
             "one of its case: nothing can be predicted. Take a longer log."
         )
-    first, threads = int(params.get("seed", 0)), int(params.get("threads", 2))
-    codes = None if config.outcome is None else [stream.activities.index(name) for name in config.outcome]
-    truth = fates(stream, codes)
-    metrics, timings, drifts = {}, {}, dict[str, list[dict[str, Any]]]()
     champion = ProcessLayout(workspace).data / "models" / "champion"
     remove(champion)
     champion.mkdir(parents=True)
+    runs = Runs(workspace, config, stream, int(params.get("seed", 0)), int(params.get("threads", 2)))
 
     def follow(part: Path) -> None:
-        with (
-            pq.ParquetWriter(part, PROCESS_SCHEMA) as ledger,
-            track("online", total=len(stream) * config.seeds * len(wanted), unit="events") as bar,
-        ):
+        total = len(stream) * config.seeds * len(wanted)
+        with pq.ParquetWriter(part, PROCESS_SCHEMA) as ledger, track("online", total=total, unit="events") as bar:
             for name in wanted:
-                outputs, seconds = [], []
-                for seed in range(first, first + config.seeds):
-                    given = RunInput(
-                        stream, stream.cut, seed, threads, _settings(name, config), bar, ahead=config.mode == "default"
-                    )
-                    started = time.perf_counter()
-                    output, learner = models.run_model(name, given)
-                    seconds.append({**output.seconds, "total": time.perf_counter() - started})
-                    outputs.append(output)
-                    ours = name == models.EVERGREEN or not any(champion.iterdir())
-                    if learner is not None and seed == first and ours:
-                        bundle.save(champion, learner, **_facts(workspace, name, config, stream))
-                for answers in ledger_of(name, stream, outputs[0], given.ahead):
-                    ledger.write_table(answers)
-                metrics[name] = judge(stream, truth, outputs)
-                timings[name] = {key: float(np.mean([run[key] for run in seconds])) for key in seconds[0]}
-                drifts[name] = [_drift(record, stream) for record in outputs[0].drifts]
+                runs.follow(name, champion, ledger, bar)
 
     write_atomically(workspace / "predictions.parquet", follow)
-    shown = models.EVERGREEN if models.EVERGREEN in drifts else wanted[0]
-    promoted = sum(record.get("decision") == "promoted" for record in drifts[shown])
-    counted = {"model": shown, "count": len(drifts[shown]), "promoted": promoted}
-    write_json(workspace / "metrics.json", {"mode": config.mode, "models": metrics, "drifts": counted})
-    write_json(workspace / "metrics.timing.json", timings)
-    write_json(workspace / "drifts.json", drifts[shown])
+    shown = models.EVERGREEN if models.EVERGREEN in wanted else wanted[0]
+    drifts = runs.drifts[shown]
+    promoted = sum(record.get("decision") == "promoted" for record in drifts)
+    counted = {"model": shown, "count": len(drifts), "promoted": promoted}
+    write_json(workspace / "metrics.json", {"mode": config.mode, "models": runs.metrics, "drifts": counted})
+    write_json(workspace / "metrics.timing.json", runs.timings)
+    write_json(workspace / "drifts.json", drifts)
+
+
+class Runs:
+    """The runs of all models over one stream; what they were worth, by model.
+
+    Args:
+        workspace: where the events are.
+        config: what runs, and how it is judged.
+        stream: that all follow.
+        first_seed: of the first run of each model.
+        threads: processor threads of each.
+    """
+
+    def __init__(self, workspace: Path, config: OnlineConfig, stream: EventStream, first_seed: int, threads: int):
+        codes = None if config.outcome is None else [stream.activities.index(name) for name in config.outcome]
+        self.workspace = workspace
+        self.config = config
+        self.stream = stream
+        self.seeds = range(first_seed, first_seed + config.seeds)
+        self.threads = threads
+        self.truth = fates(stream, codes)
+        self.metrics: dict[str, dict[str, Any]] = {}
+        self.timings: dict[str, dict[str, float]] = {}
+        self.drifts: dict[str, list[dict[str, Any]]] = {}
+
+    def follow(self, name: str, champion: Path, ledger: pq.ParquetWriter, progress: Progress) -> None:
+        """Run a model with every seed; the first one's answers go to the ledger, its learner may be the champion."""
+        outputs, seconds = [], []
+        ahead = self.config.mode == "default"
+        settings = _settings(name, self.config)
+        for seed in self.seeds:
+            given = RunInput(self.stream, self.stream.cut, seed, self.threads, settings, progress, ahead=ahead)
+            started = time.perf_counter()
+            output, learner = models.run_model(name, given)
+            seconds.append({**output.seconds, "total": time.perf_counter() - started})
+            outputs.append(output)
+            ours = name == models.EVERGREEN or not any(champion.iterdir())
+            if learner is not None and seed == self.seeds[0] and ours:
+                bundle.save(champion, learner, **_facts(self.workspace, name, self.config, self.stream))
+        for answers in ledger_of(name, self.stream, outputs[0], ahead):
+            ledger.write_table(answers)
+        self.metrics[name] = judge(self.stream, self.truth, outputs)
+        self.timings[name] = {key: float(np.mean([run[key] for run in seconds])) for key in seconds[0]}
+        self.drifts[name] = [_drift(record, self.stream) for record in outputs[0].drifts]
 
 
 def read_stream(workspace: Path, config: OnlineConfig) -> EventStream:

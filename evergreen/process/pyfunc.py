@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from evergreen.errors import BadInputError
+from evergreen.logged_model import named_sha256
 from evergreen.process.bundle import Champion, load
 from evergreen.process.score import Identity, score_open_cases
 
@@ -72,7 +72,4 @@ def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) 
     Raises:
         BadInputError: the model was logged without its weights' hash, or the weights have another one.
     """
-    expected = (model_config or {}).get("sha256")
-    if not expected:
-        raise BadInputError("The logged model names no SHA-256 of its weights, expected one in its model_config.")
-    return ProcessModel(load(Path(data_path), expected_sha256=str(expected)))
+    return ProcessModel(load(Path(data_path), expected_sha256=named_sha256(model_config)))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from evergreen.files import read_json, write_json
 from evergreen.retail.bundle import CONFIG, ChurnModel, load
 from evergreen.retail.example_frames import feature_names
-from evergreen.stream.version_gate import Contender, Names, judge_version, read_version_policy
+from evergreen.stream.version_gate import Contender, Names, judge_version, names_in, read_version_policy
 
 POLICY = Path("mlflow") / "promotion.yaml"
 DOMAIN = "retail"
@@ -41,8 +41,8 @@ def run(workspace: Path, params: Mapping[str, Any]) -> None:
             load(place, expected_sha256=expected), str(read_json(place / CONFIG)["horizon"]), answers, workspace
         )
         champion = Contender(expected, said)
-    new = Contender(challenger.weights_sha256, _names(answers, "prediction"))
-    write_json(result, judge_version(_names(answers, "label"), new, champion, policy, params["seed"]))
+    new = Contender(challenger.weights_sha256, names_in(answers, "prediction"))
+    write_json(result, judge_version(names_in(answers, "label"), new, champion, policy, params["seed"]))
 
 
 def labelled_answers(path: Path) -> pa.Table:
@@ -62,7 +62,3 @@ def champion_answers(champion: ChurnModel, horizon: str, answers: pa.Table, work
     features = np.column_stack([chosen[name].to_numpy().astype(np.float64) for name in names])
     churns = champion.probabilities(features) >= champion.threshold if len(features) else np.zeros(0, np.bool_)
     return later, np.where(churns, "1", "0").astype(object)
-
-
-def _names(table: pa.Table, column: str) -> Names:
-    return np.asarray(table[column].to_pandas(), dtype=object)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from evergreen.errors import BadInputError
+from evergreen.logged_model import named_sha256
 from evergreen.retail.bundle import ChurnModel, load
 from evergreen.retail.example_frames import feature_names
 
@@ -48,7 +48,4 @@ def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) 
     Raises:
         BadInputError: the model was logged without its weights' hash, or the weights have another one.
     """
-    expected = (model_config or {}).get("sha256")
-    if not expected:
-        raise BadInputError("The logged model names no SHA-256 of its weights, expected one in its model_config.")
-    return RetailModel(load(Path(data_path), expected_sha256=str(expected)))
+    return RetailModel(load(Path(data_path), expected_sha256=named_sha256(model_config)))

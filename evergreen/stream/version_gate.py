@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pydantic
 from numpy.typing import NDArray
 
@@ -62,6 +63,11 @@ def read_version_policy(path: Path, domain: str) -> VersionPolicy:
     if not isinstance(section, dict):
         raise BadInputError(f"{path} has no section {domain!r}, expected the names and values of the promotion policy.")
     return VersionPolicy.read(section, f"{path}: {domain}")
+
+
+def names_in(table: pa.Table, column: str) -> Names:
+    """A column of text, (n,), each name once in memory where the table has it as a dictionary."""
+    return np.asarray(table[column].to_pandas(), dtype=object)
 
 
 def judge_version(
