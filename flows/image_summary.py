@@ -65,7 +65,8 @@ def _scores(metrics: Path) -> Iterator[tuple[str, str]]:
     for row in rows if isinstance(rows, list) else []:
         share = f"{row['label_fraction']:.0%} of the labels"
         if "accuracy" in row:
-            yield "fine-tune", f"{row['accuracy']:.1%} with {share}, from scratch {row['supervised_accuracy']:.1%}"
+            rivals = f"linear head {row['linear_accuracy']:.1%}, from scratch {row['supervised_accuracy']:.1%}"
+            yield "fine-tune", f"{row['accuracy']:.1%} with {share}, {rivals}"
         else:
             yield "fine-tune", f"{share}; there is no test set to measure on"
 

@@ -23,6 +23,7 @@ from evergreen.images.imageset import TRAINING_SPLITS, ImageSet, all_windows, op
 from evergreen.images.labels import all_labels, known_classes, read_labels
 from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import stratified_folds
+from evergreen.images.linear_start import linear_start
 from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import SimCLRConfig
 from evergreen.images.supervised import SupervisedConfig, equal_compute_steps, train_supervised
@@ -135,13 +136,14 @@ def study(task: Task, labels: "pd.Series[str]", classes: list[str], register: bo
     recipe = task.config.recipe
     tuned, flops = tune(task, labelled)
     rival, choice = supervise(task, labelled, flops)
-    ours, theirs = as_classifier(task, tuned, classes), as_classifier(task, rival, classes)
+    networks = {"": tuned, "linear_": linear(task, labelled), "supervised_": rival}
+    contenders = {prefix: as_classifier(task, network, classes) for prefix, network in networks.items()}
     entry = {"label_fraction": len(rows) / len(task.images), "labels": len(rows), "classes": classes}
-    entry |= compare(task, ours, theirs, predictions_to=task.layout if register else None)
+    entry |= compare(task, contenders, predictions_to=task.layout if register else None)
     if register:
         horizon = read_windows(task.layout.windows)[-1].end.isoformat()
         facts = {"trained_on_labels": len(rows), "view_size": recipe.view_size, "horizon": horizon}
-        save(task.layout.classifier, ours, **facts)
+        save(task.layout.classifier, contenders[""], **facts)
     return {**entry, **choice, "compute_flops": flops, "precision": task.precision}
 
 
@@ -152,6 +154,12 @@ def tune(task: Task, labelled: Labelled) -> tuple[Network, float]:
     flops = task.pretrain_flops + recipe.flops(encoder, task.image_size)
     with track("fine-tune", total=recipe.images(), unit="images") as bar:
         return fine_tune(encoder, labelled, task.images, recipe, task.seed, task.precision, bar), flops
+
+
+def linear(task: Task, labelled: Labelled) -> Network:
+    """The encoder as it is with a linear head: what fine-tuning must be better than."""
+    encoder, _ = load_encoder(task.layout.encoder, task.device)
+    return Network(encoder, linear_start(encoder, labelled, task.config.recipe.head_l2, task.precision))
 
 
 def supervise(task: Task, labelled: Labelled, flops: float) -> tuple[Network, dict[str, Any]]:
@@ -193,29 +201,32 @@ def as_classifier(task: Task, network: Network, classes: list[str]) -> Classifie
     return Classifier(network.encoder, network.head, task.encoder_config, classes, task.image_size, task.precision)
 
 
-def compare(task: Task, ours: Classifier, theirs: Classifier, predictions_to: ImageLayout | None) -> dict[str, Any]:
-    """Both classifiers on the clean and the noisy test set."""
+def compare(task: Task, contenders: dict[str, Classifier], predictions_to: ImageLayout | None) -> dict[str, Any]:
+    """All classifiers on the clean and the noisy test set.
+
+    Args:
+        task: where the test sets are.
+        contenders: by the prefix of their figures; the fine-tuned one has none, ``supervised_`` is its rival.
+        predictions_to: where the answers to the clean test set go.
+    """
     out: dict[str, Any] = {}
+    classes = contenders[""].classes
     for copy, suffix in (("clean", ""), ("noisy", "_noisy")):
         index = read_index(task.layout.test / copy)
-        index = index[index["label"].isin(ours.classes)]
+        index = index[index["label"].isin(classes)]
         if len(index) == 0:
             continue
         test = open_images(task.layout.test / copy)[index.index.to_numpy()]
-        labels = np.searchsorted(ours.classes, index["label"].to_numpy().astype(str))
-        probabilities, rival = ours.predict_probabilities(test), theirs.predict_probabilities(test)
-        found = classification_scores(labels, probabilities.argmax(axis=1), ours.classes)
-        beside = classification_scores(labels, rival.argmax(axis=1), ours.classes)
-        out |= {f"accuracy{suffix}": found["accuracy"], f"macro_f1{suffix}": found["macro_f1"]}
-        out |= {
-            f"supervised_accuracy{suffix}": beside["accuracy"],
-            f"supervised_macro_f1{suffix}": beside["macro_f1"],
-            f"n_test{suffix}": len(index),
-        }
+        labels = np.searchsorted(classes, index["label"].to_numpy().astype(str))
+        said = {prefix: model.predict_probabilities(test) for prefix, model in contenders.items()}
+        scores = {prefix: classification_scores(labels, p.argmax(axis=1), classes) for prefix, p in said.items()}
+        for prefix, found in scores.items():
+            out |= {f"{prefix}{name}{suffix}": found[name] for name in ("accuracy", "macro_f1")}
+        out[f"n_test{suffix}"] = len(index)
         if copy == "clean":
-            out |= {"per_class": found["per_class"], "confusion": found["confusion"]}
+            out |= {name: scores[""][name] for name in ("per_class", "confusion")}
             if predictions_to:
-                write_predictions(predictions_to, predictions(index, ours.classes, probabilities, rival))
+                write_predictions(predictions_to, predictions(index, classes, said[""], said["supervised_"]))
     return out
 
 

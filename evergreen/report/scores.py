@@ -71,11 +71,11 @@ def result_rows(probe: Record, finetune: Sequence[Record], predictions: pd.DataF
             )
         )
     for number, entry in enumerate(finetune):
-        rows += _pair(entry, predictions if number == 0 else None)
+        rows += _contenders(entry, predictions if number == 0 else None)
     return rows
 
 
-def _pair(entry: Record, predictions: pd.DataFrame | None) -> list[Row]:
+def _contenders(entry: Record, predictions: pd.DataFrame | None) -> list[Row]:
     share = f"{100 * entry['label_fraction']:.2g}\u202f% of the labels"
     labels = entry["labels"]
     measured = entry.get("accuracy") is not None
@@ -99,7 +99,15 @@ def _pair(entry: Record, predictions: pd.DataFrame | None) -> list[Row]:
         entry.get("supervised_macro_f1"),
         entry.get("supervised_accuracy_noisy"),
     )
-    return [tuned, supervised]
+    linear = Row(
+        "Linear head",
+        f"{share}, frozen features",
+        labels,
+        entry.get("linear_accuracy"),
+        entry.get("linear_macro_f1"),
+        entry.get("linear_accuracy_noisy"),
+    )
+    return [tuned, linear, supervised]
 
 
 def paired_interval(predictions: pd.DataFrame) -> tuple[float, float] | None:

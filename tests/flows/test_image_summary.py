@@ -14,13 +14,15 @@ JUDGED = {
     "reason": "gain found 0, needed 0.01",
 }
 
+RIVALS = {"linear_accuracy": 0.51, "supervised_accuracy": 0.48}
+
 
 @pytest.fixture
 def shown(tmp_path, capsys):
     """Prints the summary of a result over files of a workspace, and gives its lines by their first word."""
     metrics = tmp_path / "data/images/metrics"
     write_json(metrics / "probe.json", {"linear_accuracy": 0.6123, "knn_accuracy": 0.5, "n_test": 10000})
-    write_json(metrics / "finetune.json", [{"label_fraction": 0.01, "accuracy": 0.55, "supervised_accuracy": 0.48}])
+    write_json(metrics / "finetune.json", [{"label_fraction": 0.01, "accuracy": 0.55} | RIVALS])
     write_json(
         metrics / "drift.json", [{"start": "2026-01-01", "drift": False}, {"start": "2026-01-21", "drift": True}]
     )
@@ -42,7 +44,7 @@ def test_all_that_matters_is_there(shown):
     lines = shown()
     assert lines["model"] == "images version 3 is not promoted, version 2 stays champion: " + JUDGED["reason"]
     assert lines["probe"] == "linear 61.2%, kNN 50.0% of 10,000 test images"
-    assert lines["fine-tune"] == "55.0% with 1% of the labels, from scratch 48.0%"
+    assert lines["fine-tune"] == "55.0% with 1% of the labels, linear head 51.0%, from scratch 48.0%"
     assert lines["drift"] == "in 1 of 2 windows, first 2026-01-21"
     assert lines["time"] == "1 min 40 s: pretrain 1 min 15 s"
     assert lines["of"].startswith("which 25.0 s (25%) orchestration")

@@ -137,6 +137,7 @@ def test_fine_tuning_sees_known_labels_only(tmp_path: Path) -> None:
     assert entry["labels"] == known
     assert entry["label_fraction"] == pytest.approx(known / 108)
     assert 0 <= entry["supervised_accuracy"] <= 1
+    assert 0 <= entry["linear_accuracy"] <= 1
     assert {"accuracy_noisy", "macro_f1", "per_class", "confusion", "supervised_steps"} <= entry.keys()
     assert np.sum(entry["confusion"]) == 30
     answers = pd.read_parquet(layout.predictions / "test.parquet")

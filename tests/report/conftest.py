@@ -207,7 +207,8 @@ class MadeUp:
         return {
             **common, "accuracy": float((predicted == self.test_labels).mean()),
             "macro_f1": 0.55, "supervised_accuracy": float((supervised == self.test_labels).mean()),
-            "supervised_macro_f1": 0.4, "accuracy_noisy": 0.5, "supervised_accuracy_noisy": None,
+            "linear_accuracy": 0.4, "linear_macro_f1": 0.4, "linear_accuracy_noisy": 0.2, "supervised_macro_f1": 0.4,
+            "accuracy_noisy": 0.5, "supervised_accuracy_noisy": None,
             "per_class": per_class, "confusion": table.to_numpy().tolist(),
         }  # fmt: skip
 

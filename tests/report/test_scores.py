@@ -77,15 +77,23 @@ def test_recalls_at_the_gate_begin_with_the_largest_loss() -> None:
     assert gate_recalls({"skipped": "there is no classifier"}) == []
 
 
-def test_rows_pair_each_model_with_its_supervised_counterpart() -> None:
+def test_rows_set_each_model_beside_its_rivals() -> None:
     finetune = [
-        {"label_fraction": 0.01, "labels": 500, "accuracy": 0.55, "macro_f1": 0.54, "supervised_accuracy": 0.5},
+        {
+            "label_fraction": 0.01,
+            "labels": 500,
+            "accuracy": 0.55,
+            "macro_f1": 0.54,
+            "supervised_accuracy": 0.5,
+            "linear_accuracy": 0.45,
+        },
         {"label_fraction": 0.1, "labels": 5000, "accuracy": 0.6, "macro_f1": 0.6, "supervised_accuracy": 0.62},
     ]
     rows = result_rows({"skipped": "no labels"}, finetune, frame([("a", "a", "b", 0.9), ("b", "b", "b", 0.9)]))
-    assert [row.name for row in rows] == ["Fine-tuned", "Supervised from scratch"] * 2
-    assert [row.registered for row in rows] == [True, False, False, False]
+    assert [row.name for row in rows] == ["Fine-tuned", "Linear head", "Supervised from scratch"] * 2
+    assert [row.registered for row in rows] == [True, *[False] * 5]
     gains = [row.gain for row in rows]
-    np.testing.assert_allclose([gains[0], gains[2]], [0.05, -0.02])
+    assert [row.accuracy for row in rows[:3]] == [0.55, 0.45, 0.5]
+    np.testing.assert_allclose([gains[0], gains[3]], [0.05, -0.02])
     assert rows[0].interval is not None
-    assert rows[2].interval is None
+    assert rows[3].interval is None
