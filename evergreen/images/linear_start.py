@@ -1,5 +1,7 @@
 """Where a classifier on a pretrained encoder starts: a linear head on the features as they are."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +18,12 @@ VIEWS = 4
 MOST = 8192
 """Views in all, from that many labels on one of each."""
 FOLDS = 5
+AT_ONCE = 512
 
 
 def linear_start(encoder: Encoder, labelled: Labelled, penalties: tuple[float, ...], precision: Resolved) -> nn.Linear:
     """A linear head on the frozen features of whole images, its penalty cross-validated on the labels themselves."""
-    features = embed(encoder, labelled.images, precision)
+    features = embed(encoder, labelled.images.split(AT_ONCE), precision)
     return _fitted(features, labelled, penalties)
 
 
@@ -57,15 +60,16 @@ def start_on_views(
     device = encoder.mean.device
     measure_statistics(encoder, map(views, random_batches(unlabelled, generator, device)), precision)
     times = max(1, min(VIEWS, MOST // len(labelled.labels)))
-    features = torch.cat([embed(encoder, views(labelled.images), precision) for _ in range(times)])
+    chunks = labelled.images.split(AT_ONCE) * times
+    features = embed(encoder, map(views, chunks), precision)
     return _fitted(features, labelled, penalties)
 
 
-def embed(encoder: Encoder, images: Tensor, precision: Resolved) -> Tensor:
-    """Features of float images (N, 3, H, W), float32 (N, D)."""
+def embed(encoder: Encoder, batches: Iterable[Tensor], precision: Resolved) -> Tensor:
+    """Features of batches of float images (N, 3, H, W), float32 (sum of N, D)."""
     encoder.eval()
-    with torch.no_grad(), autocast(precision, images.device):
-        return torch.cat([encoder(chunk).float() for chunk in images.split(512)])
+    with torch.no_grad(), autocast(precision, encoder.mean.device):
+        return torch.cat([encoder(images).float() for images in batches])
 
 
 def _fitted(features: Tensor, labelled: Labelled, penalties: tuple[float, ...]) -> nn.Linear:

@@ -135,7 +135,7 @@ def test_the_start_on_views_answers_for_views_through_their_statistics(coloured:
     for name, value in reference.state_dict().items():
         if "running" in name:
             torch.testing.assert_close(encoder.state_dict()[name], value, atol=0.05, rtol=0.3, msg=name)
-    features = embed(encoder, small, "fp32")
+    features = embed(encoder, [small], "fp32")
     standard = (features - spread(features)[0]) / spread(features)[1]
     fitted = fit_linear(Split(standard, labelled.labels), 2, 0.01, 100)
     torch.testing.assert_close(head(features), fitted(standard), atol=0.05, rtol=0.05)
