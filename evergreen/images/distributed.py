@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -36,14 +34,14 @@ class Processes:
         """Whether this one writes the files."""
         return self.rank == 0
 
-    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's part of a batch; the length is a multiple of ``world``. Parts in order of rank are the batch.
+    def part(self, start: int, count: int) -> slice:
+        """This process's part of a batch; ``count`` is a multiple of ``world``. Parts in order of rank are the batch.
 
-        >>> Processes(1, 2).share(np.arange(6)).tolist()
-        [3, 4, 5]
+        >>> Processes(1, 2).part(6, 6)
+        slice(9, 12, None)
         """
-        each = len(rows) // self.world
-        return rows[self.rank * each : (self.rank + 1) * each]
+        each = count // self.world
+        return slice(start + self.rank * each, start + (self.rank + 1) * each)
 
 
 ALONE = Processes()

@@ -18,8 +18,8 @@ from evergreen.config import Config
 from evergreen.errors import BadInputError
 from evergreen.images.augment import AugmentConfig, augment, draw, to_float
 from evergreen.images.encoders import Encoder, EncoderConfig, build_encoder, forward_flops
+from evergreen.images.feed import epoch_order
 from evergreen.images.mixture import Images
-from evergreen.images.simclr import epoch_order
 from evergreen.images.training_parts import PASSES, Student, descend
 from evergreen.progress import Progress
 from evergreen.training.optimisers import set_learning_rate, sgd

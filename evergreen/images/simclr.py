@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from evergreen.errors import BadInputError
-from evergreen.images.augment import draw
 from evergreen.images.bundle import embed_batches
 from evergreen.images.contrastive import SimCLR, backward, two_views
 from evergreen.images.distributed import ALONE, Processes, start_alike, synchronise
 from evergreen.images.encoders import Encoder
+from evergreen.images.feed import Feed
 from evergreen.images.imageset import ImageSet
 from evergreen.images.losses import alignment, uniformity
 from evergreen.images.monitors import CollapseWatch, check_gates, feature_std, knn_accuracy, rankme
@@ -27,7 +27,7 @@ from evergreen.training.optimisers import build_optimiser, set_learning_rate
 from evergreen.training.precision import Resolved, resolve
 from evergreen.training.schedules import scaled_rate, warmup_cosine
 
-__all__ = ["Pretrained", "SimCLR", "SimCLRConfig", "epoch_order", "pretrain", "two_views"]
+__all__ = ["Pretrained", "SimCLR", "SimCLRConfig", "pretrain", "two_views"]
 
 KNN_IMAGES = 2000
 """The online kNN looks at no more labelled images than these."""
@@ -45,20 +45,14 @@ class Pretrained:
 
 @dataclass
 class Run:
-    """What stays the same from step to step, and ``place``: where the run is, as the checkpoint has it.
-
-    ``labels`` is (images,) on the device, -1 where unknown, or None.
-    """
+    """What stays the same from step to step, and ``place``: where the run is, as the checkpoint has it."""
 
     model: SimCLR
     optimiser: torch.optim.Optimizer
-    images: ImageSet
+    feed: Feed
     config: SimCLRConfig
-    seed: int
-    device: torch.device
     precision: Resolved
     progress: Progress
-    labels: Tensor | None
     processes: Processes
     checkpoint: Path | None
     place: dict[str, Any]
@@ -112,27 +106,23 @@ def pretrain(
     done = checkpoints.load(checkpoint, model, optimiser) if checkpoint else None
     start_alike(model, done, processes)
     place = done or {"epoch": 0, "step": 0, "sums": [0.0, 0.0, 0.0], "history": [], "collapse": {}}
-    known = None if labels is None else torch.from_numpy(labels).to(device)
+    feed = Feed(images, labels, device, seed)
     watch = CollapseWatch(config.collapse, place["collapse"])
-    run = Run(
-        model, optimiser, images, config, seed, device, precision, progress, known, processes, checkpoint, place, watch
-    )
+    run = Run(model, optimiser, feed, config, precision, progress, processes, checkpoint, place, watch)
+    if config.compiles(device, processes.world):
+        model.compile(dynamic=False)
     batch, steps = config.batches(len(images), processes.world)
     progress.advance((place["epoch"] * steps + place["step"]) * batch)
     history: list[dict[str, Any]] = place["history"]
     for epoch in range(place["epoch"], config.epochs):
         record = run_epoch(run, epoch)
         history.append(record)
-        run.save(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0], history=history)
+        if (epoch + 1) % config.checkpoint_epochs == 0:
+            run.save(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0], history=history)
         if on_epoch:
             on_epoch(record)
     check_gates(config.gates, history[-1])
     return Pretrained(model.encoder.eval(), history, precision, model.head.eval())
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which an epoch visits the images, a function of (seed, epoch)."""
-    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def run_epoch(run: Run, epoch: int) -> dict[str, Any]:
@@ -140,24 +130,19 @@ def run_epoch(run: Run, epoch: int) -> dict[str, Any]:
 
     The sums stay on the device: reading them at every step would make a GPU wait.
     """
-    config, processes = run.config, run.processes
+    config, processes, feed = run.config, run.processes, run.feed
     run.model.train()
     size = config.view_size(epoch)
-    batch, steps = config.batches(len(run.images), processes.world)
-    order = epoch_order(len(run.images), run.seed, epoch)
-    draws = draw(len(run.images), views=2, seed=run.seed, epoch=epoch)
-    sums = torch.tensor(run.place["sums"], device=run.device)
+    batch, steps = config.batches(len(feed.images), processes.world)
+    feed.start(epoch)
+    sums = torch.tensor(run.place["sums"], device=feed.device)
     peak = scaled_rate(config.learning_rate, config.scaling, batch)
     warmup = math.ceil(config.warmup_fraction * config.epochs * steps)
     rate, z = 0.0, torch.empty(0)
     for step in range(run.place["step"], steps):
-        rows = processes.share(order[step * batch : (step + 1) * batch])
         rate = warmup_cosine(epoch * steps + step, config.epochs * steps, peak, warmup)
         set_learning_rate(run.optimiser, rate)
-        chosen = torch.from_numpy(rows)
-        views = two_views(run.images.take(rows).to(run.device), draws[chosen].to(run.device), config, size)
-        labels = None if run.labels is None else run.labels[chosen.to(run.device)]
-        figures, z = train_step(run, views, labels)
+        figures, z = train_step(run, processes.part(step * batch, batch), size)
         sums += figures
         every = 20  # steps between two readings of the loss
         run.progress.advance(batch, **({"loss": f"{sums[0].item() / (step + 1):.3f}"} if step % every == 0 else {}))
@@ -199,27 +184,30 @@ def check_number(loss: float, epoch: int, config: SimCLRConfig) -> None:
 
 def online_knn(run: Run) -> dict[str, float]:
     """{knn_accuracy} of the encoder as it is, leave-one-out on the labelled images; empty with fewer than two."""
-    if run.labels is None:
+    labels, images = run.feed.labels, run.feed.images
+    if labels is None:
         return {}
-    known = (run.labels >= 0).nonzero().squeeze(1)[:KNN_IMAGES]
+    known = (labels >= 0).nonzero().squeeze(1)[:KNN_IMAGES]
     if len(known) < 2:
         return {}
-    images = run.images.take(known.cpu().numpy()).numpy()
-    features = torch.cat(list(embed_batches(run.model.encoder, images, run.images.size, run.precision)))
-    return {"knn_accuracy": knn_accuracy(features, run.labels[known])}
+    pixels = images.take(known.cpu().numpy()).numpy()
+    features = torch.cat(list(embed_batches(run.model.encoder, pixels, images.size, run.precision)))
+    return {"knn_accuracy": knn_accuracy(features, labels[known])}
 
 
-def train_step(run: Run, views: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One step of gradient descent.
+def train_step(run: Run, part: slice, size: int) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent. With the images on the card it asks nothing of the host.
 
     Args:
         run: what is trained.
-        views: (2n, 3, S, S) of this process's images.
-        labels: (n,) of them, or None.
+        part: this process's places in the epoch's order.
+        size: side of the views in pixels.
 
     Returns:
         (3,) loss, alignment and uniformity before it, and the projections (2N, D) of all processes.
     """
+    images, draws, labels = run.feed.take(part)
+    views = two_views(images, draws, run.config, size)
     run.optimiser.zero_grad(set_to_none=True)
     loss, z = backward(run.model, views, labels, run.config, run.precision, run.processes)
     run.optimiser.step()

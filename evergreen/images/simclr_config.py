@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -36,7 +37,9 @@ class SimCLRConfig(Config):
         scaling: how ``learning_rate``, meant for a batch of 256, follows ``batch_size``.
         chunk_size: images that a process holds at a time, with the loss over the whole batch all the same; see
             :mod:`evergreen.images.gradient_cache`. None: all of them.
-        checkpoint_steps: steps between two checkpoints within an epoch; 0: only after each epoch.
+        checkpoint_steps: steps between two checkpoints within an epoch; 0: none there.
+        checkpoint_epochs: epochs between two checkpoints after an epoch.
+        compile: whether the network is compiled; None: on a card, in one process. It costs minutes at the start.
         gates: limits for the last epoch's monitors; a run on the wrong side of one writes no encoder.
     """
 
@@ -61,6 +64,8 @@ class SimCLRConfig(Config):
     precision: Precision = "auto"
     chunk_size: int | None = Field(default=None, ge=2)
     checkpoint_steps: int = Field(default=100, ge=0)
+    checkpoint_epochs: int = Field(default=1, ge=1)
+    compile: bool | None = None
     collapse: CollapseConfig = CollapseConfig()
     gates: dict[Monitor, float] = Field(default_factory=dict)
 
@@ -71,6 +76,10 @@ class SimCLRConfig(Config):
         """
         size = min(self.batch_size, images) // world * world
         return size, images // size
+
+    def compiles(self, device: torch.device, world: int) -> bool:
+        """Whether the network is compiled. Gathering from other processes would break its graph."""
+        return world == 1 and (device.type == "cuda" if self.compile is None else self.compile)
 
     def view_size(self, epoch: int) -> int:
         """Side of the views in a 0-based epoch."""

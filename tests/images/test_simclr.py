@@ -13,10 +13,11 @@ from evergreen.errors import BadInputError, StoppedError
 from evergreen.images.arrays import write_folder
 from evergreen.images.augment import AugmentConfig, augment, draw, to_float
 from evergreen.images.encoders import EncoderConfig, build_encoder, projection_head
+from evergreen.images.feed import epoch_order
 from evergreen.images.imageset import ImageSet
 from evergreen.images.losses import alignment, nt_xent, uniformity
 from evergreen.images.monitors import CollapseConfig
-from evergreen.images.simclr import SimCLR, SimCLRConfig, epoch_order, pretrain, two_views
+from evergreen.images.simclr import SimCLR, SimCLRConfig, pretrain, two_views
 from evergreen.progress import Silent
 from tests.images.random_images import image_folder
 

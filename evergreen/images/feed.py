@@ -1,0 +1,79 @@
+"""The batches of pretraining, put where the device is: on a card everything is there before the first step.
+
+A copy from the host to a card makes one wait for the other. So images and labels are copied once if the card has room,
+and an epoch's order and random numbers once an epoch; what a step needs is then picked out by the card itself.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evergreen.images.augment import draw
+from evergreen.images.imageset import ImageSet
+
+AT_ONCE = 4096
+ROOM = 0.25
+"""Share of a card's free memory that the images may take; training needs the rest."""
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits the images, a function of (seed, epoch)."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class Feed:
+    """Batches of images with their random numbers and labels, on the device.
+
+    Args:
+        images: on disk.
+        labels: (images,) class numbers, or None.
+        device: where the batches are wanted.
+        seed: of order and random numbers.
+        resident: whether all images are copied to the device now; by default on cards that have room.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        labels: NDArray[np.int64] | None,
+        device: torch.device,
+        seed: int,
+        resident: bool | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
+        self.device = device
+        self.seed = seed
+        self.pixels: Tensor | None = None
+        if has_room(images, device) if resident is None else resident:
+            parts = np.array_split(np.arange(len(images)), max(1, len(images) // AT_ONCE))
+            self.pixels = torch.cat([images.take(rows).to(device) for rows in parts])
+
+    def start(self, epoch: int) -> None:
+        """Order and random numbers of an epoch."""
+        self.rows = epoch_order(len(self.images), self.seed, epoch)
+        self.order = torch.from_numpy(self.rows).to(self.device)
+        self.draws = draw(len(self.images), views=2, seed=self.seed, epoch=epoch).to(self.device)
+
+    def take(self, part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Some of the epoch's images.
+
+        Args:
+            part: places in the epoch's order, n of them.
+
+        Returns:
+            uint8 images (n, H, W, 3), random numbers (n, 2, DRAWS), and class numbers (n,) if there are any.
+        """
+        chosen = self.order[part]
+        pixels = self.pixels
+        pixels = self.images.take(self.rows[part]).to(self.device) if pixels is None else pixels[chosen]
+        return pixels, self.draws[chosen], None if self.labels is None else self.labels[chosen]
+
+
+def has_room(images: ImageSet, device: torch.device) -> bool:
+    """Whether the device is a card that can hold all images beside what training needs."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return bool(len(images) * images.arrays[0][0].nbytes <= ROOM * free)
