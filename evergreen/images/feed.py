@@ -4,6 +4,8 @@ A copy from the host to a card makes one wait for the other. So images and label
 and an epoch's order and random numbers once an epoch; what a step needs is then picked out by the card itself.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,10 +47,10 @@ class Feed:
         self.labels = None if labels is None else torch.from_numpy(labels).to(device)
         self.device = device
         self.seed = seed
+        self.start(0)
         self.pixels: Tensor | None = None
         if has_room(images, device) if resident is None else resident:
-            parts = np.array_split(np.arange(len(images)), max(1, len(images) // AT_ONCE))
-            self.pixels = torch.cat([images.take(rows).to(device) for rows in parts])
+            self.pixels = copied(images, device)
 
     def start(self, epoch: int) -> None:
         """Order and random numbers of an epoch."""
@@ -71,9 +73,18 @@ class Feed:
         return pixels, self.draws[chosen], None if self.labels is None else self.labels[chosen]
 
 
+def copied(images: ImageSet, device: torch.device) -> Tensor:
+    """All images on the device, uint8 (images, H, W, 3)."""
+    out = torch.empty((len(images), *images.arrays[0].shape[1:]), dtype=torch.uint8, device=device)
+    for start in range(0, len(images), AT_ONCE):
+        rows = np.arange(start, min(start + AT_ONCE, len(images)))
+        out[start : start + len(rows)] = images.take(rows).to(device)
+    return out
+
+
 def has_room(images: ImageSet, device: torch.device) -> bool:
     """Whether the device is a card that can hold all images beside what training needs."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return bool(len(images) * images.arrays[0][0].nbytes <= ROOM * free)
+    return len(images) * math.prod(images.arrays[0].shape[1:]) <= ROOM * free

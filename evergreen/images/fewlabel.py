@@ -11,9 +11,9 @@ from torch.nn import functional
 from evergreen.config import Config
 from evergreen.images.augment import AugmentConfig, to_float
 from evergreen.images.encoders import Encoder, forward_flops
-from evergreen.images.linear_start import start_on_views
+from evergreen.images.linear_start import start_on_views, views_each
 from evergreen.images.mixture import Images
-from evergreen.images.normalisation import MEASURED, measure_statistics, random_batches
+from evergreen.images.normalisation import MEASURED, measure_statistics, normalised, random_batches
 from evergreen.images.training_parts import (
     PASSES,
     Labelled,
@@ -59,15 +59,17 @@ class FinetuneConfig(Config):
     strong: AugmentConfig = AugmentConfig()
     weak: AugmentConfig = AugmentConfig(crop_scale=(0.7, 1.0), jitter_probability=0.0, grey_probability=0.0)
 
-    def flops(self, encoder: Encoder, image_size: int) -> float:
-        """Cost of one fine-tuning: trained images three passes each, the teacher's one, measured statistics one.
+    def flops(self, encoder: Encoder, image_size: int, labels: int) -> float:
+        """Cost of one fine-tuning: trained images three passes each; the teacher's, the head's and measured ones one.
 
         Args:
             encoder: what is fine-tuned.
             image_size: side of whole images in pixels.
+            labels: how many are known.
         """
-        on_views = self.steps * self._forward_passes() + MEASURED
-        return on_views * forward_flops(encoder, self.view_size) + MEASURED * forward_flops(encoder, image_size)
+        measured = MEASURED if normalised(encoder) else 0
+        on_views = self.steps * self._forward_passes() + measured + labels * views_each(labels)
+        return on_views * forward_flops(encoder, self.view_size) + measured * forward_flops(encoder, image_size)
 
     def images(self) -> int:
         """Images that are trained on."""
@@ -123,7 +125,14 @@ def fine_tune(
     generator = torch.Generator().manual_seed(seed)
     rows = torch.arange(len(labelled.labels)) if rows is None else rows
     head = start_on_views(
-        *(encoder, labelled, unlabelled, config.strong, config.view_size, config.head_l2, precision, generator)
+        encoder,
+        labelled,
+        unlabelled,
+        augment=config.strong,
+        size=config.view_size,
+        penalties=config.head_l2,
+        precision=precision,
+        generator=generator,
     )
     student = Student(encoder, head).to(device)
     teacher = moving_average(student, config.average_decay)

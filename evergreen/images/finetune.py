@@ -24,6 +24,7 @@ from evergreen.images.labels import all_labels, known_classes, read_labels
 from evergreen.images.layout import ImageLayout
 from evergreen.images.linear import stratified_folds
 from evergreen.images.linear_start import linear_start
+from evergreen.images.normalisation import measure_statistics, random_batches
 from evergreen.images.scores import classification_scores
 from evergreen.images.simclr import SimCLRConfig
 from evergreen.images.supervised import SupervisedConfig, equal_compute_steps, train_supervised
@@ -97,7 +98,7 @@ def skip(layout: ImageLayout, labels: int, classes: int) -> None:
 def prepare(layout: ImageLayout, config: StepConfig, params: dict[str, Any], images: ImageSet) -> Task:
     """Gather what all trainings share; the cost of pretraining is counted from its own parameters."""
     device = best_device()
-    encoder, description = load_encoder(layout.encoder)
+    encoder, description = load_encoder(layout.encoder, device)  # its operations are counted as they are done there
     pretrain = SimCLRConfig.read(params["pretrain"], "params.yaml: images.pretrain")
     used = math.prod(pretrain.batches(int(read_json(layout.metrics / "pretrain.json")["images"])))
     passes = sum(forward_flops(encoder, pretrain.view_size(epoch)) for epoch in range(pretrain.epochs))
@@ -151,14 +152,16 @@ def tune(task: Task, labelled: Labelled) -> tuple[Network, float]:
     """Fine-tune a fresh copy of the encoder; returns it and what it cost, pretraining included, in FLOPs."""
     encoder, _ = load_encoder(task.layout.encoder, task.device)
     recipe = task.config.recipe.for_labels(len(labelled.labels))
-    flops = task.pretrain_flops + recipe.flops(encoder, task.image_size)
+    flops = task.pretrain_flops + recipe.flops(encoder, task.image_size, len(labelled.labels))
     with track("fine-tune", total=recipe.images(), unit="images") as bar:
         return fine_tune(encoder, labelled, task.images, recipe, task.seed, task.precision, bar), flops
 
 
 def linear(task: Task, labelled: Labelled) -> Network:
-    """The encoder as it is with a linear head: what fine-tuning must be better than."""
+    """The encoder's weights as they are, its statistics measured, and a linear head: what fine-tuning must beat."""
     encoder, _ = load_encoder(task.layout.encoder, task.device)
+    generator = torch.Generator().manual_seed(task.seed)
+    measure_statistics(encoder, random_batches(task.images, generator, task.device), task.precision)
     return Network(encoder, linear_start(encoder, labelled, task.config.recipe.head_l2, task.precision))
 
 

@@ -148,9 +148,9 @@ class Study:
         """A fresh copy of the workspace's encoder."""
         return load_encoder(self.layout.encoder, self.task.device)[0]
 
-    def flops(self) -> float:
-        """What each method may cost."""
-        return self.task.pretrain_flops + self.recipe.flops(self.encoder(), self.task.image_size)
+    def flops(self, labels: int) -> float:
+        """What each method may cost with so many labels."""
+        return self.task.pretrain_flops + self.recipe.flops(self.encoder(), self.task.image_size, labels)
 
     @property
     def recipe(self) -> FinetuneConfig:
@@ -181,7 +181,7 @@ class Study:
     def supervised(self, labelled: Labelled, seed: int) -> Network:
         """The same network from scratch on the labels alone."""
         config = self.task.config.supervised
-        steps = equal_compute_steps(self.encoder(), self.flops(), config, self.recipe.view_size)
+        steps = equal_compute_steps(self.encoder(), self.flops(len(labelled.labels)), config, self.recipe.view_size)
         return self.from_scratch(labelled, steps, self.rate(labelled, steps, seed), seed)
 
     def rate(self, labelled: Labelled, steps: int, seed: int) -> float:
@@ -206,7 +206,7 @@ class Study:
         """The same network from scratch, then on its own confident answers."""
         rounds, config, task = self.config.self_training, self.task.config.supervised, self.task
         steps = rounds.steps(
-            *(self.encoder(), self.flops(), len(task.images), config.batch_size),
+            *(self.encoder(), self.flops(len(labelled.labels)), len(task.images), config.batch_size),
             *(self.recipe.view_size, task.image_size),
         )
         rate = self.rate(labelled, steps, seed)
@@ -226,7 +226,9 @@ class Study:
         """Write the table of all networks and the means with their spread."""
         folder, frame = studies_folder(self.layout), pd.DataFrame(rows)
         write_atomically(folder / f"{TABLE}.csv", lambda part: frame.to_csv(part, index=False))
-        described = {"config": self.config.model_dump(mode="json"), "n_test": len(self.truth), "flops": self.flops()}
+        least = min(row["labels"] for row in rows)
+        described = {"config": self.config.model_dump(mode="json"), "n_test": len(self.truth)}
+        described["flops"] = self.flops(least)
         write_json(
             folder / f"{TABLE}.json", described | {"points": over_seeds(frame, ["method", "labels", "label_fraction"])}
         )

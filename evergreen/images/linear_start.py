@@ -14,9 +14,8 @@ from evergreen.images.training_parts import Labelled, view
 from evergreen.training.precision import Resolved, autocast
 
 VIEWS = 4
-"""Of each labelled image, that the head for views is fitted to."""
-MOST = 8192
-"""Views in all, from that many labels on one of each."""
+"""Of each labelled image, that the head for views is fitted to; fewer where that would be more than ``MANY`` in all."""
+MANY = 8192
 FOLDS = 5
 AT_ONCE = 512
 
@@ -31,6 +30,7 @@ def start_on_views(
     encoder: Encoder,
     labelled: Labelled,
     unlabelled: Images,
+    *,
     augment: AugmentConfig,
     size: int,
     penalties: tuple[float, ...],
@@ -59,10 +59,18 @@ def start_on_views(
 
     device = encoder.mean.device
     measure_statistics(encoder, map(views, random_batches(unlabelled, generator, device)), precision)
-    times = max(1, min(VIEWS, MOST // len(labelled.labels)))
-    chunks = labelled.images.split(AT_ONCE) * times
+    chunks = labelled.images.split(AT_ONCE) * views_each(len(labelled.labels))
     features = embed(encoder, map(views, chunks), precision)
     return _fitted(features, labelled, penalties)
+
+
+def views_each(labels: int) -> int:
+    """How many views of each labelled image the head is fitted to.
+
+    >>> [views_each(labels) for labels in (10, 2048, 4096, 50_000)]
+    [4, 4, 2, 1]
+    """
+    return max(1, min(VIEWS, MANY // labels))
 
 
 def embed(encoder: Encoder, batches: Iterable[Tensor], precision: Resolved) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from evergreen.images.augment import to_float
 from evergreen.images.encoders import Encoder
@@ -58,18 +59,29 @@ def measure_statistics(encoder: Encoder, batches: Iterable[Tensor], precision: R
         batches: float images (N, 3, H, W) in [0, 1].
         precision: of the forward passes.
     """
-    layers = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
+    layers = norms(encoder)
     momenta = [layer.momentum for layer in layers]
+    encoder.eval()  # whatever else behaves differently in training, dropout say, answers as it will
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean over all batches
-    encoder.train()
+        layer.train()
     with torch.no_grad(), autocast(precision, encoder.mean.device):
         for images in batches if layers else ():
             encoder(images)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     return encoder.eval()
+
+
+def norms(encoder: nn.Module) -> list[_BatchNorm]:
+    """The layers that keep statistics."""
+    return [layer for layer in encoder.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+
+
+def normalised(encoder: nn.Module) -> bool:
+    """Whether there are statistics to measure."""
+    return bool(norms(encoder))
 
 
 def random_batches(images: Images, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:

@@ -197,7 +197,9 @@ def _few_label_training(material: Material, encoder: Encoder) -> tuple[Classifie
             bar,
             torch.from_numpy(rows),
         )
-    return _classifier(material, network.encoder, network.head), recipe.flops(network.encoder, material.images.size)
+    return _classifier(material, network.encoder, network.head), recipe.flops(
+        network.encoder, material.images.size, len(old) + len(new)
+    )
 
 
 def _classifier(material: Material, encoder: Encoder, linear: nn.Linear) -> Classifier:

@@ -84,8 +84,8 @@ def pretrain(
         seed: of weights, order and views.
         device: where it runs.
         progress: told of every image pair.
-        checkpoint: folder written after every epoch and every ``checkpoint_steps``, and read at the start: a run that
-            was cut off anywhere goes on exactly.
+        checkpoint: folder written every ``checkpoint_epochs`` and every ``checkpoint_steps``, and read at the start: a
+            run that was cut off anywhere goes on exactly.
         on_epoch: called with each epoch's record {epoch, loss, learning_rate, alignment, uniformity, view_size,
             feature_std, rankme and, given labels, knn_accuracy}; feature_std and rankme are of the last step's
             projections.
@@ -109,7 +109,7 @@ def pretrain(
     feed = Feed(images, labels, device, seed)
     watch = CollapseWatch(config.collapse, place["collapse"])
     run = Run(model, optimiser, feed, config, precision, progress, processes, checkpoint, place, watch)
-    if config.compiles(device, processes.world):
+    if config.compiles(device, len(images), processes.world):
         model.compile(dynamic=False)
     batch, steps = config.batches(len(images), processes.world)
     progress.advance((place["epoch"] * steps + place["step"]) * batch)
@@ -117,7 +117,7 @@ def pretrain(
     for epoch in range(place["epoch"], config.epochs):
         record = run_epoch(run, epoch)
         history.append(record)
-        if (epoch + 1) % config.checkpoint_epochs == 0:
+        if (epoch + 1) % config.checkpoint_epochs == 0 or epoch + 1 == config.epochs:
             run.save(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0], history=history)
         if on_epoch:
             on_epoch(record)

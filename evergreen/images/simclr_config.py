@@ -1,5 +1,7 @@
 """How SimCLR pretraining is configured, and what it cannot be run with."""
 
+import os
+import shutil
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,6 +21,8 @@ from evergreen.training.precision import Precision
 from evergreen.training.schedules import Scaling
 
 MIN_IMAGES = 16
+WORTH_COMPILING = 2_000
+"""Steps: at 25 ms each less than a minute, about what the compiler takes."""
 
 LossName = Literal["nt_xent", "decoupled", "margin", "logistic", "supervised", "memory_bank"]
 
@@ -39,7 +43,8 @@ class SimCLRConfig(Config):
             :mod:`evergreen.images.gradient_cache`. None: all of them.
         checkpoint_steps: steps between two checkpoints within an epoch; 0: none there.
         checkpoint_epochs: epochs between two checkpoints after an epoch.
-        compile: whether the network is compiled; None: on a card, in one process. It costs minutes at the start.
+        compile: whether the network is compiled, which takes minutes at the start; None: in one process on a card, if
+            the run is long enough and there is a C compiler.
         gates: limits for the last epoch's monitors; a run on the wrong side of one writes no encoder.
     """
 
@@ -77,13 +82,21 @@ class SimCLRConfig(Config):
         size = min(self.batch_size, images) // world * world
         return size, images // size
 
-    def compiles(self, device: torch.device, world: int) -> bool:
-        """Whether the network is compiled. Gathering from other processes would break its graph."""
-        return world == 1 and (device.type == "cuda" if self.compile is None else self.compile)
+    def compiles(self, device: torch.device, images: int, world: int) -> bool:
+        """Whether the network is compiled. Not in several processes: their batch norms ask each other."""
+        if self.compile is not None:
+            return self.compile
+        long = self.epochs * self.batches(images)[1] >= WORTH_COMPILING
+        return world == 1 and device.type == "cuda" and long and has_compiler()
 
     def view_size(self, epoch: int) -> int:
         """Side of the views in a 0-based epoch."""
         return self.view_sizes[epoch * len(self.view_sizes) // self.epochs]
+
+
+def has_compiler() -> bool:
+    """Whether torch's compiler finds the C compiler that it needs."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), os.environ.get("CC", "gcc"), "clang"))
 
 
 def check(config: SimCLRConfig, images: int, labels: NDArray[np.int64] | None, processes: Processes) -> None:
@@ -105,6 +118,12 @@ def check(config: SimCLRConfig, images: int, labels: NDArray[np.int64] | None, p
             f"{max(1, images - config.batch_size)} at most."
         )
     world = processes.world
+    if config.compile and (world > 1 or not has_compiler()):
+        found = f"{world} processes" if world > 1 else "no C compiler"
+        raise BadInputError(
+            f"images.pretrain.compile: true needs one process and a C compiler (gcc or clang), found {found}. Leave it "
+            "out or set it to false."
+        )
     if config.batch_size % world or min(config.batch_size, images) < 2 * world:
         raise BadInputError(
             f"A batch of {min(config.batch_size, images)} images cannot be shared out evenly among {world} processes, "

@@ -16,7 +16,7 @@ from evergreen.images.encoders import Encoder
 from evergreen.images.fewlabel import FinetuneConfig, fine_tune
 from evergreen.images.linear import Split, cross_validate, fit_linear, spread
 from evergreen.images.scores import classification_scores
-from evergreen.images.study_images import StudyImages
+from evergreen.images.study_images import StudyImages, subset
 from evergreen.images.training_parts import Labelled
 from evergreen.progress import Silent
 from evergreen.training.moving_average import capped_decay
@@ -78,7 +78,8 @@ def judge_tuned(
         **{"steps": steps, "labelled_batch": BATCH, "unlabelled_batch": 0, "view_size": VIEW_SIZE},
         **{"warmup_steps": steps // 5, "average_decay": capped_decay(0.99, steps, QUARTER)},
     )
-    network = fine_tune(encoder, labelled, study.images, recipe, seed, precision, Silent())
+    seen = subset(study.images, sample.pretraining)  # for batch-norm statistics; the judging images stay out of it
+    network = fine_tune(encoder, labelled, seen, recipe, seed, precision, Silent())
     with torch.no_grad():
         logits = network.head(features_of(network.encoder, study, sample.judged, precision))
     return macro(study.labels[sample.judged], logits.argmax(dim=1).cpu().numpy(), sample.classes)

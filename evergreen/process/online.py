@@ -72,13 +72,13 @@ def run(workspace: Path, params: dict[str, Any]) -> None:
     champion.mkdir(parents=True)
     runs = Runs(workspace, config, stream, int(params.get("seed", 0)), int(params.get("threads", 2)))
 
-    def follow(part: Path) -> None:
+    def write(part: Path) -> None:
         total = len(stream) * config.seeds * len(wanted)
         with pq.ParquetWriter(part, PROCESS_SCHEMA) as ledger, track("online", total=total, unit="events") as bar:
             for name in wanted:
                 runs.follow(name, champion, ledger, bar)
 
-    write_atomically(workspace / "predictions.parquet", follow)
+    write_atomically(workspace / "predictions.parquet", write)
     shown = models.EVERGREEN if models.EVERGREEN in wanted else wanted[0]
     drifts = runs.drifts[shown]
     promoted = sum(record.get("decision") == "promoted" for record in drifts)

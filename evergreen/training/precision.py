@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
+import torch.utils.deterministic
 from torch import nn
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -54,6 +55,8 @@ def set_threads(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: seconds
+    # else every output is written twice, the first time with NaN
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def best_device() -> torch.device:

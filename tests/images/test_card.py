@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evergreen.images import simclr
+from evergreen.errors import BadInputError
+from evergreen.images import simclr, simclr_config
 from evergreen.images.contrastive import contrastive_loss
-from evergreen.images.distributed import ALONE
+from evergreen.images.distributed import ALONE, Processes
 from evergreen.images.encoders import EncoderConfig
 from evergreen.images.feed import Feed, epoch_order
 from evergreen.images.imageset import ImageSet
@@ -58,6 +60,9 @@ class HostReads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         assert name not in self.names, f"{name} reads a value on the host"
+        if name.startswith("index"):  # a mask is counted on the host before it picks anything
+            places = [value for value in pytree.tree_leaves(args[1:]) if isinstance(value, torch.Tensor)]
+            assert all(value.dtype != torch.bool for value in places), f"{name} by a mask reads values on the host"
         return func(*args, **(kwargs or {}))
 
 
@@ -72,12 +77,11 @@ class HostCopies(TorchDispatchMode):
         return out
 
 
-def a_run(images: ImageSet, labels: np.ndarray, recipe: dict[str, Any]) -> Run:
+def a_run(images: ImageSet, labels: np.ndarray, recipe: dict[str, Any], device: torch.device = CPU) -> Run:
     config = SimCLRConfig.model_validate({**TINY.model_dump(), **recipe})
     torch.manual_seed(0)
-    model = SimCLR(config).train()
-    feed = Feed(images, labels, CPU, 0, resident=True)
-    feed.start(0)
+    model = SimCLR(config).to(device).train()
+    feed = Feed(images, labels, device, 0, resident=True)
     watch = CollapseWatch(config.collapse, {})
     optimiser = build_optimiser(config.optimiser, [model], config.momentum, config.weight_decay)
     return Run(model, optimiser, feed, config, "fp32", Silent(), ALONE, None, {}, watch)
@@ -110,6 +114,8 @@ def test_a_step_reads_nothing_on_the_host(images: ImageSet, labels: np.ndarray, 
     assert any(not torch.equal(value, before[name]) for name, value in run.model.named_parameters())
     with pytest.raises(AssertionError, match="reads a value"), HostReads():
         float(torch.ones(()))
+    with pytest.raises(AssertionError, match="by a mask"), HostReads():
+        torch.ones(3)[torch.ones(3) > 0]
 
 
 @pytest.mark.parametrize("recipe", RECIPES[:-1], ids=lambda r: " ".join(map(str, r)) or "default")
@@ -117,7 +123,7 @@ def test_a_step_copies_nothing_to_the_card(images: ImageSet, labels: np.ndarray,
     """On fake CUDA tensors, which need no card; autograd would ask a real driver, so without the backward pass."""
     run = a_run(images, labels, recipe)
     feed, model = run.feed, run.model
-    with FakeTensorMode() as fake, torch.no_grad():
+    with FakeTensorMode(), torch.no_grad():
         device = torch.device("cuda")
 
         def on_card(value: torch.Tensor) -> torch.Tensor:
@@ -132,7 +138,6 @@ def test_a_step_copies_nothing_to_the_card(images: ImageSet, labels: np.ndarray,
         assert feed.labels is not None
         feed.pixels, feed.labels = on_card(feed.pixels), on_card(feed.labels)
         feed.order, feed.draws = on_card(feed.order), on_card(feed.draws)
-        assert fake is not None
         with HostCopies():
             pixels, draws, known = feed.take(slice(16, 32))
             z = model(two_views(pixels, draws, run.config, 16))
@@ -199,16 +204,40 @@ def test_a_compiled_run_goes_on_from_an_epoch_that_was_kept(
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "world", "expected"),
+    ("asked", "device", "epochs", "world", "expected"),
     [
-        (None, "cpu", 1, False),
-        (None, "cuda", 1, True),
-        (None, "cuda", 2, False),
-        (True, "cpu", 1, True),
-        (True, "cpu", 2, False),
-        (False, "cuda", 1, False),
+        (None, "cpu", 1000, 1, False),
+        (None, "cuda", 1000, 1, True),
+        (None, "cuda", 10, 1, False),
+        (None, "cuda", 1000, 2, False),
+        (True, "cpu", 1, 1, True),
+        (False, "cuda", 1000, 1, False),
     ],
 )
-def test_when_it_compiles(asked: bool | None, device: str, world: int, expected: bool) -> None:
-    config = TINY.model_copy(update={"compile": asked})
-    assert config.compiles(torch.device(device), world) is expected
+def test_when_it_compiles(
+    asked: bool | None, device: str, epochs: int, world: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simclr_config, "has_compiler", lambda: True)
+    config = TINY.model_copy(update={"compile": asked, "epochs": epochs})
+    assert config.compiles(torch.device(device), 70, world) is expected
+    monkeypatch.setattr(simclr_config, "has_compiler", lambda: False)
+    assert config.compiles(torch.device(device), 70, world) is (asked is True)
+
+
+@pytest.mark.parametrize(("world", "found"), [(2, "2 processes"), (1, "no C compiler")])
+def test_a_network_that_cannot_be_compiled_is_told(world: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simclr_config, "has_compiler", lambda: world > 1)
+    with pytest.raises(BadInputError, match=found):
+        simclr_config.check(TINY.model_copy(update={"compile": True}), 70, None, Processes(0, world))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
+def test_steps_on_a_card_never_wait(images: ImageSet, labels: np.ndarray) -> None:
+    device = torch.device("cuda", 0)
+    run = a_run(images, labels, {}, device)
+    train_step(run, slice(0, 16), 16)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_step(run, slice(16, 32), 16)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -46,6 +46,23 @@ def test_the_statistics_of_one_batch_are_its_own():
         torch.testing.assert_close(encoder.state_dict()[name], value, msg=name)
 
 
+def test_only_the_norms_learn_and_dropout_keeps_still():
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(width=4))
+    last = torch.nn.BatchNorm1d(encoder.features)
+    encoder.body.extend([torch.nn.Dropout(0.9), last])
+    batch = torch.rand(32, 3, 16, 16)
+    measure_statistics(encoder, [batch, batch], "fp32")
+    seen = []
+    last.register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    with torch.no_grad():
+        encoder(batch)
+    # the layers before it answer with the batch's own variance now, a little off the one that was used while measuring
+    assert torch.allclose(last.running_mean, seen[0].mean(dim=0), atol=0.02)
+    assert (seen[0] != 0).float().mean() > 0.5
+    assert not any(module.training for module in encoder.modules())
+
+
 def test_no_batch_is_asked_for_without_batch_norm():
     encoder = build_encoder(EncoderConfig(width=4))
     encoder.body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
