@@ -62,6 +62,8 @@ class FinetuneConfig(Config):
     def flops(self, encoder: Encoder, image_size: int, labels: int) -> float:
         """Cost of one fine-tuning: trained images three passes each; the teacher's, the head's and measured ones one.
 
+        Where there are fewer images to measure than usual, it is a little less.
+
         Args:
             encoder: what is fine-tuned.
             image_size: side of whole images in pixels.

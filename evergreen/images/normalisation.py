@@ -85,7 +85,8 @@ def normalised(encoder: nn.Module) -> bool:
 
 
 def random_batches(images: Images, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-    """``MEASURED`` whole images, drawn with replacement, in batches: float (N, 3, H, W) on ``device``."""
-    for _ in range(MEASURED // BATCH_SIZE):
-        rows = torch.randint(len(images), (BATCH_SIZE,), generator=generator)
+    """``MEASURED`` different whole images, or about all if there are fewer: float batches (N, 3, H, W) on ``device``."""
+    chosen = torch.randperm(len(images), generator=generator)[:MEASURED]
+    whole = max(BATCH_SIZE, len(chosen) // BATCH_SIZE * BATCH_SIZE)  # a small batch would count as much as the others
+    for rows in chosen[:whole].split(BATCH_SIZE):
         yield to_float(images.take(rows.numpy()).to(device))

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from evergreen.images.encoders import EncoderConfig, build_encoder
-from evergreen.images.normalisation import measure_statistics, recalibrate
+from evergreen.images.normalisation import MEASURED, measure_statistics, random_batches, recalibrate
 from tests.images.random_images import Stack
 
 
@@ -44,6 +45,23 @@ def test_the_statistics_of_one_batch_are_its_own():
     measure_statistics(encoder, [batch], "fp32")
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(encoder.state_dict()[name], value, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(7, [7]), (256, [256]), (700, [256, 256]), (MEASURED + 300, [256] * (MEASURED // 256))]
+)
+def test_measured_images_differ_and_batches_weigh_the_same(count, sizes):
+    class Numbered:
+        def __len__(self):
+            return count
+
+        def take(self, rows):
+            return torch.from_numpy(rows).view(-1, 1, 1, 1).expand(-1, 2, 2, 3)
+
+    batches = list(random_batches(Numbered(), torch.Generator().manual_seed(0), torch.device("cpu")))
+    assert [len(batch) for batch in batches] == sizes
+    seen = (torch.cat(batches)[:, 0, 0, 0] * 255).round()
+    assert len(seen.unique()) == len(seen)
 
 
 def test_only_the_norms_learn_and_dropout_keeps_still():
