@@ -85,7 +85,7 @@ def normalised(encoder: nn.Module) -> bool:
 
 
 def random_batches(images: Images, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-    """``MEASURED`` different whole images, or about all if there are fewer: float batches (N, 3, H, W) on ``device``."""
+    """``MEASURED`` different whole images, or about all if there are fewer: float (N, 3, H, W) on ``device``."""
     chosen = torch.randperm(len(images), generator=generator)[:MEASURED]
     whole = max(BATCH_SIZE, len(chosen) // BATCH_SIZE * BATCH_SIZE)  # a small batch would count as much as the others
     for rows in chosen[:whole].split(BATCH_SIZE):
