@@ -68,8 +68,8 @@ class Feed:
             uint8 images (n, H, W, 3), random numbers (n, 2, DRAWS), and class numbers (n,) if there are any.
         """
         chosen = self.order[part]
-        pixels = self.pixels
-        pixels = self.images.take(self.rows[part]).to(self.device) if pixels is None else pixels[chosen]
+        here = self.pixels
+        pixels = self.images.take(self.rows[part]).to(self.device) if here is None else here[chosen]
         return pixels, self.draws[chosen], None if self.labels is None else self.labels[chosen]
 
 
